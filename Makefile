@@ -1,0 +1,150 @@
+# courierfs: build, test, install.
+#
+#   make                build/courierfs and build/courierctl
+#   make demo           the short show, on a fresh machine
+#   make check          every test there is, on a fresh machine
+#   make unit           the unit tests, under AddressSanitizer and UBSan
+#   make fuzz-short     each fuzz target for FUZZ_SECONDS
+#   make tidy           clang-tidy
+#   make format         clang-format, in place (format-check only looks)
+#   make install        into $(DESTDIR)$(PREFIX)
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+.DEFAULT_GOAL := all
+MAKEFLAGS += --no-builtin-rules
+
+CC := gcc
+CLANG := clang
+PREFIX ?= /usr/local
+FUZZ_SECONDS ?= 10
+PYTEST := /usr/bin/python3 -m pytest
+
+# pkg-config is asked once, and only by a make that compiles.
+LIBRARIES := fuse3 lmdb libxxhash
+library_cflags = $(eval library_cflags := $$(shell pkg-config --cflags $(LIBRARIES)))$(library_cflags)
+library_libs = $(eval library_libs := $$(shell pkg-config --libs $(LIBRARIES)))$(library_libs)
+
+WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 \
+	-Wvla -Wpointer-arith -Wwrite-strings -Wundef
+LANGUAGE := -std=c17 -D_GNU_SOURCE -Ifs -I.
+HARDENING := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fPIE
+LINK_HARDENING := -pie -Wl,-z,relro,-z,now
+SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+CFLAGS ?= -O2 -g
+compile_flags = $(LANGUAGE) $(WARNINGS) $(library_cflags) -pthread -MMD -MP
+
+SOURCES := $(sort $(wildcard fs/*/*.c cache/*.c))
+MOUNT_MAIN := fs/mount/main.c
+CTL_SOURCES := $(filter fs/ctl/%,$(SOURCES))
+# What both programs and all tests are made of: everything but the two faces.
+ROOM_SOURCES := $(filter-out $(CTL_SOURCES) $(MOUNT_MAIN),$(SOURCES))
+TEST_SOURCES := $(sort $(wildcard tests/unit/test_*.c))
+FUZZ_SOURCES := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+C_FILES := $(SOURCES) $(sort $(wildcard fs/*/*.h cache/*.h tests/unit/*.[ch] tests/fuzz/*.[ch]))
+
+room_objects := $(ROOM_SOURCES:%.c=build/obj/%.o)
+test_programs := $(TEST_SOURCES:tests/unit/%.c=build/asan/%)
+fuzz_programs := $(FUZZ_SOURCES:tests/fuzz/%.c=build/fuzz/%)
+
+.PHONY: all
+all: build/courierfs build/courierctl
+
+build/courierfs: $(room_objects) $(MOUNT_MAIN:%.c=build/obj/%.o)
+	$(CC) $(CFLAGS) $(LINK_HARDENING) -pthread $^ $(library_libs) -o $@
+
+build/courierctl: $(room_objects) $(CTL_SOURCES:%.c=build/obj/%.o)
+	$(CC) $(CFLAGS) $(LINK_HARDENING) -pthread $^ $(library_libs) -o $@
+
+build/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(compile_flags) $(CFLAGS) $(HARDENING) -c $< -o $@
+
+# ---- unit tests ----
+
+build/asan/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(compile_flags) -O1 -g $(SANITIZERS) -c $< -o $@
+
+build/asan/%: build/asan/obj/tests/unit/%.o $(ROOM_SOURCES:%.c=build/asan/obj/%.o)
+	$(CC) $(SANITIZERS) -pthread $^ $(library_libs) -lcmocka -o $@
+
+.PHONY: unit
+unit: $(test_programs)
+	@status=0; \
+	for program in $(test_programs); do ./$$program || status=1; done; \
+	exit $$status
+
+# ---- fuzzing: tests/fuzz/fuzz_NAME.c, with tests/fuzz/NAME.dict and tests/fuzz/NAME/ (seeds) ----
+
+build/fuzz/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CLANG) $(compile_flags) -O1 -g $(SANITIZERS) -fsanitize=fuzzer-no-link -c $< -o $@
+
+build/fuzz/%: build/fuzz/obj/tests/fuzz/%.o $(ROOM_SOURCES:%.c=build/fuzz/obj/%.o)
+	$(CLANG) $(SANITIZERS) -fsanitize=fuzzer -pthread $^ $(library_libs) -o $@
+
+.PHONY: fuzz-short
+fuzz-short: $(fuzz_programs)
+	@for program in $(fuzz_programs); do \
+		name=$${program#build/fuzz/fuzz_}; \
+		corpus=build/fuzz/corpus/$$name; mkdir -p $$corpus; \
+		seeds=tests/fuzz/$$name; [ -d $$seeds ] || seeds=; \
+		dict=; [ ! -f tests/fuzz/$$name.dict ] || dict=-dict=tests/fuzz/$$name.dict; \
+		echo "fuzzing $$name for $(FUZZ_SECONDS) s"; \
+		./$$program -max_total_time=$(FUZZ_SECONDS) -timeout=10 -artifact_prefix=build/fuzz/ \
+			$$dict $$corpus $$seeds >build/fuzz/$$name.log 2>&1 || \
+			{ tail -n 60 build/fuzz/$$name.log; exit 1; }; \
+	done
+
+# ---- style ----
+
+.PHONY: format format-check tidy
+format:
+	clang-format -i $(C_FILES)
+
+format-check:
+	clang-format --dry-run --Werror $(C_FILES)
+
+tidy: $(SOURCES:%.c=build/tidy/%.ok)
+
+build/tidy/%.ok: %.c .clang-tidy
+	@mkdir -p $(@D)
+	clang-tidy --quiet $< -- $(LANGUAGE) $(library_cflags)
+	@touch $@
+
+# ---- everything, also on a machine that has nothing yet ----
+
+.PHONY: demo check servers prepare
+prepare:
+	scripts/install-packages test
+	scripts/fetch-courier
+
+demo: prepare
+	$(MAKE) all
+	scripts/demo
+
+check: prepare
+	$(MAKE) format-check
+	$(MAKE) all
+	$(MAKE) unit
+	$(MAKE) fuzz-short
+	$(MAKE) servers
+
+servers: all
+	COURIERFS_TEST_OPTIONS= $(PYTEST) tests/servers
+	COURIERFS_TEST_OPTIONS=nocache $(PYTEST) tests/servers
+
+# ---- the rest ----
+
+.PHONY: install clean
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install build/courierfs build/courierctl $(DESTDIR)$(PREFIX)/bin
+
+# Courier's packages stay: they are a download.
+clean:
+	rm -rf build/obj build/asan build/fuzz build/tidy build/courierfs build/courierctl
+
+-include $(shell find build -name '*.d' -type f -not -path 'build/courier/*' 2>/dev/null)

@@ -1,0 +1,155 @@
+/* The bridge: what Dovecot sees from what Courier has, and back.
+ *
+ * The room fuse/ knows nodes, handles and replies; it asks here for everything in a mailbox that is
+ * not simply a file of the store:
+ *
+ *   control files  dovecot-uidlist, dovecot-keywords, subscriptions, their locks and .tmp names,
+ *                  found in a mailbox's directory; they have no file of that name in the store
+ *   messages       the names in `cur`, which carry keyword letters on the mount only
+ *
+ * Every function acts on the store as the current thread's caller (caller_become() was called with
+ * CALLER by the room above); where CALLER is root, control files are written as the owner of the
+ * mailbox's directory, so that nothing in the store ever belongs to root. All return 0 or -errno
+ * and never reply to anyone. Paths are relative to the store's root. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include "base/buf.h"
+#include "store/caller.h"
+#include "store/list.h"
+#include "store/store.h"
+
+struct bridge;
+struct control_file;
+
+/* A directory of the store: where it is now, and which it is. */
+struct place {
+    const char *path;
+    dev_t device;
+    ino_t inode;
+};
+
+enum control_kind {
+    CONTROL_NONE,
+    CONTROL_UIDLIST,
+    CONTROL_UIDLIST_LOCK,
+    CONTROL_UIDLIST_TMP,
+    CONTROL_KEYWORDS,
+    CONTROL_KEYWORDS_LOCK,
+    CONTROL_SUBSCRIPTIONS,
+    CONTROL_SUBSCRIPTIONS_LOCK,
+};
+
+struct bridge_options {
+    const char *state_dir;
+    bool use_cache;
+    size_t cache_size; /* bytes */
+};
+
+/* Opens the cache, releases the locks that a dead daemon left, starts the housekeeper thread.
+ * 0 or -errno (a line was logged). STORE must outlive the bridge. */
+int bridge_init(struct store *store, const struct bridge_options *options,
+                struct bridge **bridge_r);
+/* Releases every lock still held; stops the housekeeper. */
+void bridge_free(struct bridge *bridge);
+
+/* What `courierctl status` shows, appended as text. */
+void bridge_status(struct bridge *bridge, struct buf *out);
+
+/* ---- control files -------------------------------------------------------------------------- */
+
+/* Whether NAME is a control file's, wherever it lies. */
+enum control_kind control_kind_of(struct span name);
+
+/* The control file KIND of the mailbox at DIR as it is at this moment. *file_r carries a reference;
+ * the same object is answered as long as it is the same generation (same inode).
+ * -ENOENT: not there now. -EIO: the mailbox is refused (logged once). -ENOTDIR: DIR is no mailbox
+ * (it has no cur): the name is then an ordinary one of the store. */
+int control_lookup(struct bridge *bridge, const struct caller *caller, const struct place *dir,
+                   enum control_kind kind, struct control_file **file_r);
+
+/* open(O_CREAT) of a name that control_lookup did not find, or of the .tmp names, which are made
+ * empty if they are there (O_TRUNC). -EEXIST with exclusive. For UIDLIST_LOCK this takes Courier's
+ * lock (grant: see grant.c). -EPERM for names nobody but courierfs makes. */
+int control_create(struct bridge *bridge, const struct caller *caller, const struct place *dir,
+                   enum control_kind kind, bool exclusive, mode_t mode,
+                   struct control_file **file_r);
+
+/* link() of the store's file FROM onto a lock's name: the same request as exclusive create. */
+int control_link(struct bridge *bridge, const struct caller *caller, const char *from,
+                 const struct place *dir, enum control_kind kind, struct control_file **file_r);
+
+/* Unlink. UIDLIST_LOCK: what was written is recorded, then Courier's lock is released; or a stale
+ * lock is broken. UIDLIST and KEYWORDS, SUBSCRIPTIONS: nothing of Courier's changes, a new
+ * generation is shown next. */
+int control_unlink(struct bridge *bridge, const struct caller *caller, const struct place *dir,
+                   enum control_kind kind);
+
+/* Rename within one directory: UIDLIST_TMP to UIDLIST, KEYWORDS_LOCK to KEYWORDS,
+ * SUBSCRIPTIONS_LOCK to SUBSCRIPTIONS record the content; -EPERM for any other pair. The object of
+ * the old name becomes the one of the new name. */
+int control_rename(struct bridge *bridge, const struct caller *caller, const struct place *dir,
+                   enum control_kind from, enum control_kind to);
+
+/* Adds the names of the control files that are there now to a listing of DIR. 0 or -ENOMEM; a DIR
+ * that is no mailbox or is refused gets none. */
+int control_list(struct bridge *bridge, const struct caller *caller, const struct place *dir,
+                 struct dir_list *list);
+
+uint64_t control_ino(const struct control_file *file); /* never changes for one object */
+int control_stat(struct control_file *file, const struct caller *caller, struct stat *st_r);
+ssize_t control_read(struct control_file *file, const struct caller *caller, void *out, size_t size,
+                     off_t offset);
+ssize_t control_write(struct control_file *file, const struct caller *caller, const void *bytes,
+                      size_t size, off_t offset);
+int control_truncate(struct control_file *file, const struct caller *caller, off_t size);
+/* Records what was written: fsync and fdatasync. */
+int control_sync(struct control_file *file, const struct caller *caller);
+int control_utimens(struct control_file *file, const struct caller *caller,
+                    const struct timespec times[2]);
+struct control_file *control_ref(struct control_file *file);
+void control_unref(struct control_file *file);
+
+/* ---- messages ------------------------------------------------------------------------------- */
+
+/* MAILBOX is the mailbox's directory, not cur. */
+
+/* The store's name in `cur` of what is called SHOWN on the mount, appended to store_name_r.
+ * A SHOWN without ':' finds the message with that base name under whatever flags it has now, unless
+ * EXACT. -ENOENT. *st_r is the file's. */
+int message_find(struct bridge *bridge, const struct caller *caller, const struct place *mailbox,
+                 struct span shown, bool exact, struct buf *store_name_r, struct stat *st_r);
+
+/* `cur` as the mount shows it: names with letters. */
+int message_list(struct bridge *bridge, const struct caller *caller, const struct place *mailbox,
+                 struct dir_list *list_r);
+
+/* Changes the times of `cur` in *st (its stat in the store) so that they also move when a keyword
+ * does. */
+int message_dir_times(struct bridge *bridge, const struct caller *caller,
+                      const struct place *mailbox, struct stat *st);
+
+/* Rename where the source, the target or both lie in the `cur` of a mailbox. FROM_MAILBOX is NULL
+ * if the source is not in a cur: then FROM is a path in the store; else it is a shown name and must
+ * be exact. TO likewise. Letters of the new name are recorded as keywords. *store_name_r: the
+ * store's name of the target (a name in cur, or the path). */
+int message_rename(struct bridge *bridge, const struct caller *caller,
+                   const struct place *from_mailbox, const char *from,
+                   const struct place *to_mailbox, const char *to, unsigned flags,
+                   struct buf *store_name_r);
+
+/* Unlink of the exact shown name in cur. */
+int message_unlink(struct bridge *bridge, const struct caller *caller, const struct place *mailbox,
+                   struct span shown);
+
+/* The store's name for a new file SHOWN in cur (open O_CREAT, link, mknod): letters are recorded as
+ * keywords before the file is made. Appended to store_name_r. */
+int message_create_name(struct bridge *bridge, const struct caller *caller,
+                        const struct place *mailbox, struct span shown, struct buf *store_name_r);
+
+/* Called before a directory is renamed through the mount: what is derived from the path (the
+ * mailbox GUID) is written down first, so that it survives. */
+int mailbox_before_rename(struct bridge *bridge, const struct caller *caller,
+                          const struct place *mailbox);

@@ -1,0 +1,107 @@
+#include "bridge/held_locks.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include "base/cleanup.h"
+
+#define SLOT_COUNT 1024
+
+struct slot {
+    int used;
+    int pid;
+    unsigned uid;
+    unsigned gid;
+    char mailbox[PATH_MAX];
+};
+
+struct held_locks {
+    pthread_mutex_t mutex;
+    struct slot *slots;
+};
+
+int held_locks_open(const char *state_dir, struct held_locks **locks_r)
+{
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof(path), "%s/locks", state_dir) >= (int)sizeof(path))
+        return -ENAMETOOLONG;
+    AUTO_FD fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return -errno;
+    size_t size = SLOT_COUNT * sizeof(struct slot);
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if ((size_t)st.st_size != size) {
+        if (ftruncate(fd, 0) < 0 || ftruncate(fd, (off_t)size) < 0)
+            return -errno;
+    }
+    struct held_locks *locks = calloc(1, sizeof(*locks));
+    if (locks == NULL)
+        return -ENOMEM;
+    locks->slots = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (locks->slots == MAP_FAILED) {
+        int error = errno;
+        free(locks);
+        return -error;
+    }
+    pthread_mutex_init(&locks->mutex, NULL);
+    *locks_r = locks;
+    return 0;
+}
+
+void held_locks_close(struct held_locks *locks)
+{
+    if (locks == NULL)
+        return;
+    munmap(locks->slots, SLOT_COUNT * sizeof(struct slot));
+    pthread_mutex_destroy(&locks->mutex);
+    free(locks);
+}
+
+int held_locks_add(struct held_locks *locks, const struct held_lock_note *note)
+{
+    if (strlen(note->mailbox) >= PATH_MAX)
+        return -ENAMETOOLONG;
+    int found = -ENOLCK;
+    pthread_mutex_lock(&locks->mutex);
+    for (int i = 0; i < SLOT_COUNT && found < 0; i++) {
+        struct slot *slot = &locks->slots[i];
+        if (__atomic_load_n(&slot->used, __ATOMIC_ACQUIRE) != 0)
+            continue;
+        strcpy(slot->mailbox, note->mailbox);
+        slot->pid = note->pid;
+        slot->uid = note->uid;
+        slot->gid = note->gid;
+        /* Last: a slot in use is complete. */
+        __atomic_store_n(&slot->used, 1, __ATOMIC_RELEASE);
+        found = i;
+    }
+    pthread_mutex_unlock(&locks->mutex);
+    return found;
+}
+
+void held_locks_remove(struct held_locks *locks, int slot)
+{
+    __atomic_store_n(&locks->slots[slot].used, 0, __ATOMIC_RELEASE);
+}
+
+void held_locks_visit(struct held_locks *locks,
+                      bool (*visit)(void *arg, const struct held_lock_note *note), void *arg)
+{
+    for (int i = 0; i < SLOT_COUNT; i++) {
+        struct slot *slot = &locks->slots[i];
+        if (slot->used == 0)
+            continue;
+        slot->mailbox[PATH_MAX - 1] = '\0';
+        struct held_lock_note note = {slot->mailbox, slot->pid, slot->uid, slot->gid};
+        if (visit(arg, &note))
+            slot->used = 0;
+    }
+}

@@ -1,0 +1,300 @@
+#include "bridge/mailbox.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+#include "base/cleanup.h"
+#include "base/log.h"
+
+/* ---- the registry ---------------------------------------------------------------------------- */
+
+static struct mailbox **bucket_of(struct bridge *bridge, dev_t device, ino_t inode)
+{
+    uint64_t identity[2] = {device, inode};
+    return &bridge->buckets[XXH3_64bits(identity, sizeof(identity)) % MAILBOX_BUCKETS];
+}
+
+static struct mailbox *new_mailbox(struct bridge *bridge, const struct place *dir)
+{
+    struct mailbox *mailbox = calloc(1, sizeof(*mailbox));
+    if (mailbox == NULL)
+        return NULL;
+    mailbox->bridge = bridge;
+    mailbox->device = dir->device;
+    mailbox->inode = dir->inode;
+    pthread_mutex_init(&mailbox->mutex, NULL);
+    return mailbox;
+}
+
+/* Finds or makes it and counts one more thread in it. NULL = out of memory. */
+static struct mailbox *registry_get(struct bridge *bridge, const struct place *dir)
+{
+    pthread_mutex_lock(&bridge->registry_mutex);
+    struct mailbox **bucket = bucket_of(bridge, dir->device, dir->inode);
+    struct mailbox *mailbox = *bucket;
+    while (mailbox != NULL && (mailbox->device != dir->device || mailbox->inode != dir->inode))
+        mailbox = mailbox->next_in_bucket;
+    if (mailbox != NULL) {
+        TAILQ_REMOVE(&bridge->by_use, mailbox, by_use);
+    } else {
+        mailbox = new_mailbox(bridge, dir);
+        if (mailbox != NULL) {
+            mailbox->next_in_bucket = *bucket;
+            *bucket = mailbox;
+            bridge->mailbox_count++;
+        }
+    }
+    if (mailbox != NULL) {
+        TAILQ_INSERT_TAIL(&bridge->by_use, mailbox, by_use);
+        mailbox->active++;
+    }
+    pthread_mutex_unlock(&bridge->registry_mutex);
+    return mailbox;
+}
+
+static void free_mailbox(struct mailbox *mailbox)
+{
+    for (int kind = 0; kind < CONTROL_KIND_COUNT; kind++)
+        mailbox_set_file(mailbox, (enum control_kind)kind, NULL);
+    mailbox_forget_view(mailbox);
+    keyword_state_release(&mailbox->keywords);
+    dir_list_release(&mailbox->cur);
+    buf_release(&mailbox->deleted);
+    free(mailbox->refused);
+    free(mailbox->path);
+    pthread_mutex_destroy(&mailbox->mutex);
+    free(mailbox);
+}
+
+/* Whether nobody but the mailbox itself knows its control files, and nothing waits to be done. */
+static bool is_idle(struct mailbox *mailbox)
+{
+    if (mailbox->active > 0 || mailbox->lock.held || mailbox->refused != NULL)
+        return false;
+    unsigned own = 0;
+    for (int kind = 0; kind < CONTROL_KIND_COUNT; kind++) {
+        const struct control_file *file = mailbox->file[kind];
+        if (file == NULL)
+            continue;
+        if (atomic_load(&file->references) > 1 || kind == CONTROL_UIDLIST_TMP ||
+            kind == CONTROL_KEYWORDS_LOCK || kind == CONTROL_SUBSCRIPTIONS_LOCK)
+            return false;
+        own++;
+    }
+    return atomic_load(&mailbox->file_count) == own;
+}
+
+static void unlink_from_registry(struct bridge *bridge, struct mailbox *mailbox)
+{
+    struct mailbox **place = bucket_of(bridge, mailbox->device, mailbox->inode);
+    while (*place != mailbox)
+        place = &(*place)->next_in_bucket;
+    *place = mailbox->next_in_bucket;
+    TAILQ_REMOVE(&bridge->by_use, mailbox, by_use);
+    bridge->mailbox_count--;
+}
+
+void registry_let_go(struct bridge *bridge, struct mailbox **all, size_t count, size_t keep)
+{
+    pthread_mutex_lock(&bridge->registry_mutex);
+    for (size_t i = 0; i < count; i++)
+        all[i]->active--;
+    struct mailbox *mailbox = TAILQ_FIRST(&bridge->by_use);
+    while (mailbox != NULL && bridge->mailbox_count > keep) {
+        struct mailbox *next = TAILQ_NEXT(mailbox, by_use);
+        if (is_idle(mailbox) && !mailbox->cache_outdated) {
+            unlink_from_registry(bridge, mailbox);
+            free_mailbox(mailbox);
+        }
+        mailbox = next;
+    }
+    pthread_mutex_unlock(&bridge->registry_mutex);
+}
+
+/* ---- entering -------------------------------------------------------------------------------- */
+
+static int act_for(struct mailbox *mailbox, const struct caller *caller)
+{
+    mailbox->acting = *caller;
+    if (caller->uid != 0)
+        return caller_become(caller);
+    mailbox->acting.uid = mailbox->dir.st_uid;
+    mailbox->acting.gid = mailbox->dir.st_gid;
+    mailbox->acting.group_count = 0;
+    return caller_become(&mailbox->acting);
+}
+
+static int make_local_home(struct mailbox *mailbox)
+{
+    struct bridge *bridge = mailbox->bridge;
+    if (bridge->home == bridge->store)
+        return 0;
+    BUF_AUTO path = BUF_EMPTY;
+    int result = store_join(&path, mailbox->path, "tmp");
+    home_begin(mailbox);
+    struct stat st;
+    if (result == 0 && store_stat(bridge->home, path.data, &st) == -ENOENT) {
+        for (char *slash = path.data; slash != NULL && result == 0;) {
+            slash = strchr(slash + 1, '/');
+            if (slash != NULL)
+                *slash = '\0';
+            result = store_mkdir(bridge->home, path.data, 0700);
+            if (result == -EEXIST)
+                result = 0;
+            if (slash != NULL)
+                *slash = '/';
+        }
+    }
+    home_end(mailbox);
+    return result;
+}
+
+static int look_at(struct mailbox *mailbox, const struct caller *caller, const char *path)
+{
+    if (mailbox->path == NULL || strcmp(mailbox->path, path) != 0) {
+        char *copy = strdup(path);
+        if (copy == NULL)
+            return -ENOMEM;
+        free(mailbox->path);
+        mailbox->path = copy;
+    }
+    struct stat cur;
+    BUF_AUTO cur_path = BUF_EMPTY;
+    int result = store_join(&cur_path, path, "cur");
+    if (result == 0)
+        result = store_stat(mailbox->bridge->store, cur_path.data, &cur);
+    if (result == -ENOENT || (result == 0 && !S_ISDIR(cur.st_mode)))
+        return -ENOTDIR;
+    if (result == 0)
+        result = store_stat(mailbox->bridge->store, path, &mailbox->dir);
+    if (result == 0)
+        result = act_for(mailbox, caller);
+    if (result == 0)
+        result = make_local_home(mailbox);
+    return result;
+}
+
+int mailbox_enter(struct bridge *bridge, const struct caller *caller, const struct place *dir,
+                  struct mailbox **mailbox_r)
+{
+    struct mailbox *mailbox = registry_get(bridge, dir);
+    if (mailbox == NULL)
+        return -ENOMEM;
+    pthread_mutex_lock(&mailbox->mutex);
+    int result = look_at(mailbox, caller, dir->path);
+    if (result < 0)
+        mailbox_leave(mailbox);
+    else
+        *mailbox_r = mailbox;
+    return result;
+}
+
+int mailbox_resume(struct mailbox *mailbox, const struct caller *caller)
+{
+    struct bridge *bridge = mailbox->bridge;
+    pthread_mutex_lock(&bridge->registry_mutex);
+    mailbox->active++;
+    pthread_mutex_unlock(&bridge->registry_mutex);
+    pthread_mutex_lock(&mailbox->mutex);
+    int result = act_for(mailbox, caller);
+    if (result < 0)
+        mailbox_leave(mailbox);
+    return result;
+}
+
+void mailbox_leave(struct mailbox *mailbox)
+{
+    struct bridge *bridge = mailbox->bridge;
+    pthread_mutex_unlock(&mailbox->mutex);
+    pthread_mutex_lock(&bridge->registry_mutex);
+    mailbox->active--;
+    pthread_mutex_unlock(&bridge->registry_mutex);
+}
+
+bool mailbox_is_inbox(const struct mailbox *mailbox)
+{
+    const char *slash = strrchr(mailbox->path, '/');
+    const char *name = slash == NULL ? mailbox->path : slash + 1;
+    return name[0] != '.' || strcmp(mailbox->path, ".") == 0;
+}
+
+void mailbox_refuse(struct mailbox *mailbox, const char *why)
+{
+    if (mailbox->refused == NULL || strcmp(mailbox->refused, why) != 0)
+        log_error("'%s': mailbox is refused: %s", mailbox->path, why);
+    char *copy = strdup(why);
+    if (copy == NULL)
+        return;
+    free(mailbox->refused);
+    mailbox->refused = copy;
+}
+
+/* ---- control files --------------------------------------------------------------------------- */
+
+int control_file_new(struct mailbox *mailbox, enum control_kind kind, uint64_t ino,
+                     struct control_file **file_r)
+{
+    struct control_file *file = calloc(1, sizeof(*file));
+    if (file == NULL)
+        return -ENOMEM;
+    file->references = 1;
+    file->mailbox = mailbox;
+    file->kind = kind;
+    file->ino = ino;
+    file->mode = 0600;
+    atomic_fetch_add(&mailbox->file_count, 1);
+    *file_r = file;
+    return 0;
+}
+
+struct control_file *control_ref(struct control_file *file)
+{
+    atomic_fetch_add(&file->references, 1);
+    return file;
+}
+
+void control_unref(struct control_file *file)
+{
+    if (file == NULL || atomic_fetch_sub(&file->references, 1) > 1)
+        return;
+    struct mailbox *mailbox = file->mailbox;
+    buf_release(&file->content);
+    buf_release(&file->pending);
+    free(file);
+    atomic_fetch_sub(&mailbox->file_count, 1);
+}
+
+void mailbox_set_file(struct mailbox *mailbox, enum control_kind kind, struct control_file *file)
+{
+    struct control_file *before = mailbox->file[kind];
+    mailbox->file[kind] = file;
+    control_unref(before);
+}
+
+void mailbox_forget_view(struct mailbox *mailbox)
+{
+    view_release(&mailbox->view);
+}
+
+uint64_t bridge_new_ino(struct bridge *bridge)
+{
+    uint64_t number = atomic_fetch_add(&bridge->counter, 1);
+    return XXH3_64bits(&number, sizeof(number)) | ((uint64_t)1 << 63);
+}
+
+struct timespec time_after(struct timespec then)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    bool later =
+        now.tv_sec > then.tv_sec || (now.tv_sec == then.tv_sec && now.tv_nsec > then.tv_nsec);
+    if (later)
+        return now;
+    then.tv_nsec++;
+    if (then.tv_nsec == 1000000000) {
+        then.tv_nsec = 0;
+        then.tv_sec++;
+    }
+    return then;
+}

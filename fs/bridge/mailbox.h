@@ -1,0 +1,220 @@
+/* What the bridge knows of one mailbox while somebody uses it. Internal to the room bridge/.
+ *
+ * Lock order: mailbox.mutex, then bridge.registry_mutex; never two mailboxes at once, except that a
+ * message renamed between two mailboxes locks one after the other, not both. Everything in struct
+ * mailbox below the mutex is protected by it. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+#include "bridge/bridge.h"
+#include "bridge/keyword_state.h"
+#include "bridge/view.h"
+#include "cache/cache.h"
+#include "store/file.h"
+
+#define CONTROL_KIND_COUNT (CONTROL_SUBSCRIPTIONS_LOCK + 1)
+
+/* One control file in one generation: what a node of the mount stands for. `content` is what
+ * everybody sees; `pending` is what the lock's owner wrote behind it and has not been recorded. */
+struct control_file {
+    atomic_uint references;
+    struct mailbox *mailbox; /* counted in mailbox.file_count */
+    enum control_kind kind;
+    uint64_t ino;
+    struct buf content;
+    struct buf pending;
+    struct timespec mtime;
+    uid_t uid;
+    gid_t gid;
+    mode_t mode;
+};
+
+/* Courier's lock as long as a process on this mount holds it. */
+struct held_lock {
+    bool held;
+    pid_t pid;          /* of the process that asked for it */
+    uint64_t pid_start; /* tells a reused pid */
+    dev_t device;
+    ino_t inode;
+    uid_t uid; /* on whose behalf the store is written when the housekeeper works */
+    gid_t gid;
+    time_t touched;
+    int slot; /* in the table of held locks */
+};
+
+/* The files a uidlist is made from. */
+enum source_kind { SOURCE_UIDDB, SOURCE_SIZELIST, SOURCE_KEYS, SOURCE_COUNT };
+
+struct sources_seen {
+    struct signature signature[SOURCE_COUNT];
+    uint64_t hash[SOURCE_COUNT]; /* of the content; 0 if absent */
+};
+
+struct mailbox {
+    /* Protected by bridge.registry_mutex. */
+    TAILQ_ENTRY(mailbox) by_use;
+    struct mailbox *next_in_bucket;
+    unsigned active; /* threads between mailbox_enter and mailbox_leave */
+
+    struct bridge *bridge;
+    dev_t device;
+    ino_t inode;
+    atomic_uint file_count; /* control files alive that point here */
+
+    pthread_mutex_t mutex;
+    char *path; /* where it was last time */
+    struct stat dir;
+    struct caller acting; /* whose rights the thread that holds the mutex uses */
+    struct control_file *file[CONTROL_KIND_COUNT]; /* current ones, each one reference */
+    struct view view;                              /* of file[CONTROL_UIDLIST]; empty without it */
+    bool view_outdated; /* a fresh generation must be shown whatever the sources say */
+    struct sources_seen seen;
+    uint64_t told[SOURCE_COUNT]; /* hash of the content whose damage was logged */
+    uint32_t highest_next;       /* high-water mark of N under view.uidvalidity */
+    struct held_lock lock;
+    struct signature cur_complete; /* of cur, when every file there had a UID ... */
+    uint64_t cur_complete_uiddb;   /* ... by the uid database with this hash */
+    struct buf deleted;            /* base names unlinked through the mount, LF behind each */
+    struct keyword_state keywords;
+    struct dir_list cur; /* the last listing of cur: where a base name was seen */
+    bool cur_listed;
+    bool foreign_letters;        /* some name in cur has lower-case letters in the store */
+    struct signature subscribed; /* of what file[CONTROL_SUBSCRIPTIONS] was made from */
+    bool used_by_pop3;
+    struct signature entered_list; /* the size list when every message up to ... */
+    uint32_t entered_uid;          /* ... this UID was in it */
+    char *refused;                 /* why the mailbox is refused; NULL = it is not */
+    uint32_t generation;           /* counts the generations made since the mailbox was loaded */
+    bool cache_asked;
+    bool cache_outdated;
+};
+
+TAILQ_HEAD(mailbox_queue, mailbox);
+
+#define MAILBOX_BUCKETS 4096
+
+struct held_locks;
+
+struct bridge {
+    struct store *store;
+    struct store *home;  /* where control data is written: the store, or with -o ro a local tree */
+    struct cache *cache; /* NULL with nocache */
+    struct held_locks *held_locks;
+    pthread_t housekeeper;
+    pthread_mutex_t registry_mutex;
+    pthread_cond_t stop_wakeup;
+    bool stopping;
+    struct mailbox *buckets[MAILBOX_BUCKETS];
+    struct mailbox_queue by_use; /* least recently used first */
+    size_t mailbox_count;
+    atomic_uint_least64_t counter; /* makes inode numbers unique */
+    atomic_uint_least64_t generations_made;
+    atomic_uint_least64_t uids_recorded;
+    struct store local_home; /* what home points to with -o ro */
+};
+
+/* Finds or makes the mailbox at DIR, locks its mutex and makes the thread act for it: as CALLER, or
+ * as the owner of the directory if CALLER is root. -ENOTDIR if DIR has no cur. */
+int mailbox_enter(struct bridge *bridge, const struct caller *caller, const struct place *dir,
+                  struct mailbox **mailbox_r);
+/* Unlocks it, after either of the two. */
+void mailbox_leave(struct mailbox *mailbox);
+
+/* Gives back mailboxes that were counted active, and frees idle ones, least recently used first,
+ * until KEEP are left. */
+void registry_let_go(struct bridge *bridge, struct mailbox **all, size_t count, size_t keep);
+
+/* For calls that have the mailbox already: locks the mutex and makes the thread act for it. */
+int mailbox_resume(struct mailbox *mailbox, const struct caller *caller);
+
+/* Whether this is a top maildir (INBOX) and not a folder, whose name starts with a dot. */
+bool mailbox_is_inbox(const struct mailbox *mailbox);
+
+/* A new control file; *file_r carries one reference. The mutex is held. */
+int control_file_new(struct mailbox *mailbox, enum control_kind kind, uint64_t ino,
+                     struct control_file **file_r);
+/* Makes FILE (may be NULL) the current one of KIND; takes over the caller's reference. */
+void mailbox_set_file(struct mailbox *mailbox, enum control_kind kind, struct control_file *file);
+/* An inode number nobody had before on this mount, never one of the store's. */
+uint64_t bridge_new_ino(struct bridge *bridge);
+/* A time later than THEN, now if possible. */
+struct timespec time_after(struct timespec then);
+/* Gives up everything that was made from Courier's files. */
+void mailbox_forget_view(struct mailbox *mailbox);
+
+/* Logs that the mailbox is refused, once for each reason. */
+void mailbox_refuse(struct mailbox *mailbox, const char *why);
+
+/* ---- Courier's and our files in the mailbox, by name (home.c) -------------------------------- */
+
+/* Around calls on bridge->home: the local tree belongs to the daemon, not to the caller. */
+void home_begin(struct mailbox *mailbox);
+void home_end(struct mailbox *mailbox);
+
+/* In the store; with -o ro in the local tree, if they were written there, else in the store. */
+int home_signature(struct mailbox *mailbox, const char *name, struct signature *signature_r);
+/* Appends the content. -ENOENT if there is none. */
+int home_read(struct mailbox *mailbox, const char *name, struct buf *out, struct stat *st_r);
+/* Replaces NAME by CONTENT, durably. CHECK (may be NULL) is asked immediately before the rename;
+ * if it answers an error nothing is replaced. LIKE: see draft_write. st_r (may be NULL) is of the
+ * new file. */
+int home_replace(struct mailbox *mailbox, const char *name, struct span content,
+                 const struct stat *like, int (*check)(struct mailbox *mailbox, void *arg),
+                 void *arg, struct stat *st_r);
+
+/* ---- the uidlist ----------------------------------------------------------------------------- */
+
+/* present.c: brings view and file[CONTROL_UIDLIST] up to date with Courier's files. -ENOENT: there
+ * is no uid database. -EIO: refused. */
+int uidlist_refresh(struct mailbox *mailbox);
+
+/* One (UID, base name) that Dovecot, or the grant, wants to be so; keys as in the uidlist line. */
+struct uid_claim {
+    uint32_t uid;
+    struct span base;
+    struct span keys;
+};
+
+/* What became of a batch of claims. */
+struct uid_outcome {
+    size_t recorded; /* new lines in the uid database */
+    size_t refused;  /* against the uid database: logged */
+};
+
+/* Records what was appended to the current uidlist and makes it visible to all. */
+int uidlist_record_pending(struct mailbox *mailbox);
+/* Records the content of the .tmp file, which becomes the current uidlist. */
+int uidlist_record_rewrite(struct mailbox *mailbox);
+
+/* grant.c */
+int lock_create(struct mailbox *mailbox, const struct caller *caller, const char *link_from,
+                struct control_file **file_r);
+int lock_lookup(struct mailbox *mailbox, struct control_file **file_r);
+int lock_unlink(struct mailbox *mailbox, const struct caller *caller);
+int lock_set_times(struct mailbox *mailbox, const struct timespec times[2]);
+/* Lets go without recording. Used when the owner died, and at unmount. */
+void lock_abandon(struct mailbox *mailbox);
+/* Housekeeping of one mailbox, whose mutex is held: an owner that died, a lock held long. */
+void lock_housekeeping(struct mailbox *mailbox, time_t now);
+
+/* pop3.c: enters the view's messages that Courier's size list lacks. Does nothing unless the
+ * mailbox is used by POP3. */
+int pop3_enter_messages(struct mailbox *mailbox);
+/* Notes that Dovecot's POP3 server uses the mailbox, if CALLER is one. */
+void pop3_notice_caller(struct mailbox *mailbox, const struct caller *caller);
+
+/* remember.c: the view to and from the cache. */
+void view_recall(struct mailbox *mailbox);
+void view_remember(struct mailbox *mailbox);
+
+/* keywords.c, subscriptions.c: the other control files. */
+int keywords_lookup(struct mailbox *mailbox, struct control_file **file_r);
+int keywords_record(struct mailbox *mailbox);
+/* Reads Courier's keywords and gives letters to names that have none. The lock is held. */
+int keywords_at_grant(struct mailbox *mailbox);
+/* Letters whose meaning Dovecot never told: they are shown no more. */
+void keywords_forget_unnamed(struct mailbox *mailbox);
+int subscriptions_lookup(struct mailbox *mailbox, struct control_file **file_r);
+int subscriptions_record(struct mailbox *mailbox);

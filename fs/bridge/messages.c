@@ -1,0 +1,287 @@
+/* The names in `cur`: letters on the mount, none in the store. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/cleanup.h"
+#include "bridge/mailbox.h"
+#include "courier/name.h"
+#include "dovecot/letters.h"
+
+/* Appends the path of NAME in the mailbox's cur, terminated. */
+static int add_path(struct buf *out, const struct mailbox *mailbox, struct span name)
+{
+    if (strcmp(mailbox->path, ".") != 0)
+        buf_printf(out, "%s/", mailbox->path);
+    buf_printf(out, "cur/%.*s", SPAN_FMT(name));
+    return buf_terminate(out);
+}
+
+static int stat_name(struct mailbox *mailbox, struct span name, struct stat *st_r)
+{
+    BUF_AUTO path = BUF_EMPTY;
+    int result = add_path(&path, mailbox, name);
+    return result < 0 ? result : store_stat(mailbox->bridge->store, path.data, st_r);
+}
+
+/* Whether the store's NAME is shown as SHOWN at this moment. */
+static bool is_shown_as(const struct mailbox *mailbox, struct span name, struct span shown)
+{
+    BUF_AUTO would_show = BUF_EMPTY;
+    letters_show(&would_show, name, keywords_letters(&mailbox->keywords, name_base(name)));
+    return span_equal(buf_span(&would_show), shown);
+}
+
+static int list_cur(struct mailbox *mailbox)
+{
+    BUF_AUTO path = BUF_EMPTY;
+    int result = store_join(&path, mailbox->path, "cur");
+    if (result < 0)
+        return result;
+    dir_list_release(&mailbox->cur);
+    result = store_list_messages(mailbox->bridge->store, path.data, &mailbox->cur);
+    mailbox->cur_listed = result == 0;
+    mailbox->foreign_letters = false;
+    for (size_t i = 0; result == 0 && i < mailbox->cur.count && !mailbox->foreign_letters; i++)
+        mailbox->foreign_letters =
+            letters_of(dir_entry_name(&mailbox->cur, &mailbox->cur.entries[i])) != 0;
+    return result;
+}
+
+/* The message with this base name under its present name: where the last listing saw it, or else by
+ * a new listing. */
+static int find_by_base(struct mailbox *mailbox, struct span base, struct buf *store_name_r,
+                        struct stat *st_r)
+{
+    for (int fresh = 0; fresh < 2; fresh++) {
+        if (fresh == 1 || !mailbox->cur_listed) {
+            int result = list_cur(mailbox);
+            if (result < 0)
+                return result;
+        }
+        const struct dir_entry *entry = dir_list_find_base(&mailbox->cur, base);
+        if (entry == NULL)
+            continue;
+        struct span name = dir_entry_name(&mailbox->cur, entry);
+        int result = stat_name(mailbox, name, st_r);
+        if (result == 0) {
+            buf_add_span(store_name_r, name);
+            return buf_terminate(store_name_r);
+        }
+        if (result != -ENOENT)
+            return result;
+    }
+    return -ENOENT;
+}
+
+static int find(struct mailbox *mailbox, struct span shown, bool exact, struct buf *store_name_r,
+                struct stat *st_r)
+{
+    int result = keywords_load(mailbox);
+    if (result < 0)
+        return result;
+    BUF_AUTO name = BUF_EMPTY;
+    letters_strip(&name, shown);
+    result = buf_error(&name);
+    if (result == 0)
+        result = stat_name(mailbox, buf_span(&name), st_r);
+    if (result == 0) {
+        if (!is_shown_as(mailbox, buf_span(&name), shown))
+            return -ENOENT;
+        buf_add_span(store_name_r, buf_span(&name));
+        return buf_terminate(store_name_r);
+    }
+    if (result != -ENOENT)
+        return result;
+    bool by_base = !exact && name_base(shown).len == shown.len;
+    /* The store's name may have lower-case letters that are not shown. */
+    bool by_letters = !mailbox->cur_listed || mailbox->foreign_letters;
+    if (!by_base && !by_letters)
+        return -ENOENT;
+    result = find_by_base(mailbox, name_base(shown), store_name_r, st_r);
+    if (result == 0 && !by_base && !is_shown_as(mailbox, buf_span(store_name_r), shown))
+        result = -ENOENT;
+    return result;
+}
+
+int message_find(struct bridge *bridge, const struct caller *caller, const struct place *place,
+                 struct span shown, bool exact, struct buf *store_name_r, struct stat *st_r)
+{
+    struct mailbox *mailbox;
+    int result = mailbox_enter(bridge, caller, place, &mailbox);
+    if (result < 0)
+        return result;
+    result = find(mailbox, shown, exact, store_name_r, st_r);
+    mailbox_leave(mailbox);
+    return result;
+}
+
+static int add_shown(const struct mailbox *mailbox, struct dir_list *list)
+{
+    BUF_AUTO shown = BUF_EMPTY;
+    for (size_t i = 0; i < mailbox->cur.count; i++) {
+        const struct dir_entry *entry = &mailbox->cur.entries[i];
+        struct span name = dir_entry_name(&mailbox->cur, entry);
+        buf_clear(&shown);
+        letters_show(&shown, name, keywords_letters(&mailbox->keywords, name_base(name)));
+        int result = buf_error(&shown);
+        if (result == 0)
+            result = dir_list_add(list, buf_span(&shown), entry->ino, entry->type);
+        if (result < 0)
+            return result;
+    }
+    list->dir = mailbox->cur.dir;
+    return 0;
+}
+
+int message_list(struct bridge *bridge, const struct caller *caller, const struct place *place,
+                 struct dir_list *list_r)
+{
+    struct mailbox *mailbox;
+    *list_r = DIR_LIST_EMPTY;
+    int result = mailbox_enter(bridge, caller, place, &mailbox);
+    if (result < 0)
+        return result;
+    result = keywords_load(mailbox);
+    if (result == 0)
+        result = list_cur(mailbox);
+    if (result == 0)
+        result = add_shown(mailbox, list_r);
+    mailbox_leave(mailbox);
+    if (result < 0)
+        dir_list_release(list_r);
+    return result;
+}
+
+int message_dir_times(struct bridge *bridge, const struct caller *caller, const struct place *place,
+                      struct stat *st)
+{
+    struct mailbox *mailbox;
+    int result = mailbox_enter(bridge, caller, place, &mailbox);
+    if (result < 0)
+        return result;
+    result = keywords_load(mailbox);
+    uint64_t shown = mailbox->keywords.shown;
+    mailbox_leave(mailbox);
+    if (result < 0)
+        return result;
+    /* Dovecot asks only whether the time differs, not whether it is later. */
+    st->st_mtim.tv_nsec =
+        (long)(((uint64_t)st->st_mtim.tv_nsec + shown % 1000000000U) % 1000000000U);
+    return 0;
+}
+
+/* ---- changes --------------------------------------------------------------------------------- */
+
+/* A message came to the mailbox: its line must not go with those of deleted ones. */
+static void forget_deleted(struct mailbox *mailbox, struct span base)
+{
+    struct span rest = buf_span(&mailbox->deleted);
+    struct span name;
+    bool complete;
+    while (span_next_line(&rest, &name, &complete)) {
+        if (!span_equal(name, base))
+            continue;
+        size_t at = (size_t)(name.text - mailbox->deleted.data);
+        memmove(mailbox->deleted.data + at, rest.text, rest.len);
+        mailbox->deleted.len -= name.len + 1;
+        return;
+    }
+}
+
+static int prepare_target(struct mailbox *mailbox, struct span shown, struct buf *store_name_r)
+{
+    struct span base = name_base(shown);
+    int result = keywords_set(mailbox, base, letters_of(shown));
+    if (result < 0)
+        return result;
+    forget_deleted(mailbox, base);
+    letters_strip(store_name_r, shown);
+    return buf_terminate(store_name_r);
+}
+
+/* The exact store path of what is called SHOWN. */
+static int find_source(struct mailbox *mailbox, struct span shown, struct buf *path_r)
+{
+    BUF_AUTO name = BUF_EMPTY;
+    struct stat st;
+    int result = find(mailbox, shown, true, &name, &st);
+    return result < 0 ? result : add_path(path_r, mailbox, buf_span(&name));
+}
+
+static int rename_into(struct mailbox *mailbox, const char *from_path, struct span to,
+                       unsigned flags, struct buf *store_name_r)
+{
+    BUF_AUTO path = BUF_EMPTY;
+    int result = prepare_target(mailbox, to, store_name_r);
+    if (result == 0)
+        result = add_path(&path, mailbox, buf_span(store_name_r));
+    /* Where only letters changed there is nothing to rename. */
+    if (result == 0 && strcmp(from_path, path.data) != 0)
+        result = store_rename(mailbox->bridge->store, from_path, path.data, flags);
+    return result;
+}
+
+int message_rename(struct bridge *bridge, const struct caller *caller,
+                   const struct place *from_mailbox, const char *from,
+                   const struct place *to_mailbox, const char *to, unsigned flags,
+                   struct buf *store_name_r)
+{
+    BUF_AUTO from_path = BUF_EMPTY;
+    int result;
+    if (from_mailbox != NULL) {
+        struct mailbox *mailbox;
+        result = mailbox_enter(bridge, caller, from_mailbox, &mailbox);
+        if (result < 0)
+            return result;
+        result = find_source(mailbox, span_of(from), &from_path);
+        mailbox_leave(mailbox);
+    } else {
+        buf_add_string(&from_path, from);
+        result = buf_terminate(&from_path);
+    }
+    if (result < 0)
+        return result;
+    if (to_mailbox == NULL) {
+        buf_add_string(store_name_r, to);
+        result = buf_terminate(store_name_r);
+        return result < 0 ? result : store_rename(bridge->store, from_path.data, to, flags);
+    }
+    struct mailbox *mailbox;
+    result = mailbox_enter(bridge, caller, to_mailbox, &mailbox);
+    if (result < 0)
+        return result;
+    result = rename_into(mailbox, from_path.data, span_of(to), flags, store_name_r);
+    mailbox_leave(mailbox);
+    return result;
+}
+
+int message_unlink(struct bridge *bridge, const struct caller *caller, const struct place *place,
+                   struct span shown)
+{
+    struct mailbox *mailbox;
+    int result = mailbox_enter(bridge, caller, place, &mailbox);
+    if (result < 0)
+        return result;
+    BUF_AUTO path = BUF_EMPTY;
+    result = find_source(mailbox, shown, &path);
+    if (result == 0)
+        result = store_unlink(bridge->store, path.data);
+    if (result == 0) {
+        buf_add_span(&mailbox->deleted, name_base(shown));
+        buf_add_char(&mailbox->deleted, '\n');
+    }
+    mailbox_leave(mailbox);
+    return result;
+}
+
+int message_create_name(struct bridge *bridge, const struct caller *caller,
+                        const struct place *place, struct span shown, struct buf *store_name_r)
+{
+    struct mailbox *mailbox;
+    int result = mailbox_enter(bridge, caller, place, &mailbox);
+    if (result < 0)
+        return result;
+    result = prepare_target(mailbox, shown, store_name_r);
+    mailbox_leave(mailbox);
+    return result;
+}

@@ -1,0 +1,322 @@
+/* UIDLs meet in Courier's list.
+ *
+ * The problem. courierpop3d gives each message a UIDL at the first login after its arrival and
+ * keeps it in courierpop3dsizelist; Dovecot makes UIDLs from UIDs. A client must see one UIDL for
+ * ever, whichever server it meets. For a message that is in Courier's list Courier's UIDL is shown
+ * (key P). For any other, Dovecot's UID<uid>-<uidvalidity> is entered in the list, in the only
+ * place where Courier will find it: as that entry's N and UIDV.
+ *
+ * When. Before Dovecot can show the UIDL: whenever the view has a message that the list lacks. Only
+ * for a mailbox that is used by POP3: its list is there, or Dovecot's POP3 server opens it now.
+ *
+ * The race. Courier replaces the list at any login without any lock. So: read the old list, write
+ * the new one under a unique name and sync it, read the old one again, and exchange the two names
+ * in one step; then look at what came out. If it is not the version that was read, Courier wrote in
+ * between: exchange back and begin again. Where the store cannot exchange names (NFS) the last look
+ * is right before the rename; what Courier writes in that moment is lost for its new messages,
+ * which it enters again at its next login as it does after its own races.
+ *
+ * A message that had a pair and lost its entry (Courier overwrote the list from an older copy) gets
+ * the same pair again: the view remembers what was shown.
+ *
+ * The sizes are computed as Courier does (seen with 5.0.13): bytes plus the number of LFs, a CR at
+ * the very end not counted; UTF8 = 1 when a header has 8-bit bytes. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "bridge/sources.h"
+#include "courier/name.h"
+
+#define ATTEMPTS 10
+#define LIST_LIMIT ((size_t)4 << 30)
+#define READ_SIZE (64 * 1024)
+
+void pop3_notice_caller(struct mailbox *mailbox, const struct caller *caller)
+{
+    if (mailbox->used_by_pop3 || caller->pid == 0 || !mailbox_is_inbox(mailbox))
+        return;
+    char path[64];
+    char name[32] = "";
+    snprintf(path, sizeof(path), "/proc/%d/comm", (int)caller->pid);
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return;
+    if (fgets(name, sizeof(name), file) != NULL && strcmp(name, "pop3\n") == 0)
+        mailbox->used_by_pop3 = true;
+    fclose(file);
+}
+
+/* ---- what Courier computes of a message ------------------------------------------------------ */
+
+struct scan {
+    uint64_t size;
+    bool utf8;
+    bool in_header;
+    bool line_empty; /* nothing but CR in this line so far */
+    char last;
+};
+
+static void scan_bytes(struct scan *scan, const char *bytes, size_t len)
+{
+    scan->size += len;
+    for (size_t i = 0; i < len; i++) {
+        char c = bytes[i];
+        if (c == '\n') {
+            scan->size++;
+            if (scan->line_empty)
+                scan->in_header = false;
+            scan->line_empty = true;
+        } else if (c != '\r') {
+            scan->line_empty = false;
+            if (scan->in_header && ((unsigned char)c & 0x80) != 0)
+                scan->utf8 = true;
+        }
+    }
+    if (len > 0)
+        scan->last = bytes[len - 1];
+}
+
+static int scan_message(struct store *store, const char *path, struct scan *scan)
+{
+    *scan = (struct scan){.in_header = true, .line_empty = true};
+    AUTO_FD fd = store_open(store, path, O_RDONLY | O_NONBLOCK, 0);
+    if (fd < 0)
+        return fd;
+    AUTO_FREE char *block = malloc(READ_SIZE);
+    if (block == NULL)
+        return -ENOMEM;
+    for (off_t at = 0;;) {
+        ssize_t got = store_pread(store, fd, block, READ_SIZE, at);
+        if (got < 0)
+            return (int)got;
+        if (got == 0)
+            break;
+        scan_bytes(scan, block, (size_t)got);
+        at += got;
+    }
+    if (scan->last == '\r')
+        scan->size--;
+    return 0;
+}
+
+/* ---- the list -------------------------------------------------------------------------------- */
+
+struct edition {
+    struct buf old_text; /* as it was read; the entries point into it */
+    struct stat old_st;
+    bool old_present;
+    struct sizelist list;
+    struct base_map names;
+    struct dir_list cur; /* new entries point into its names */
+    size_t entered;
+};
+
+static void edition_release(struct edition *edition)
+{
+    base_map_release(&edition->names);
+    sizelist_release(&edition->list);
+    buf_release(&edition->old_text);
+    dir_list_release(&edition->cur);
+}
+
+#define EDITION_AUTO __attribute__((cleanup(edition_release))) struct edition
+
+static struct span entry_base(const void *owner, uint32_t position)
+{
+    const struct sizelist *list = owner;
+    return name_base(list->entries[position].name);
+}
+
+/* 1: to go on with; 0: a list of a Courier nobody here knows, which stays as it is; else -errno. */
+static int read_edition(struct mailbox *mailbox, struct edition *edition)
+{
+    int result =
+        home_read(mailbox, source_name(SOURCE_SIZELIST), &edition->old_text, &edition->old_st);
+    edition->old_present = result == 0;
+    if (result == -ENOENT)
+        result = 0;
+    if (result == 0 && edition->old_present && edition->old_text.len > 0) {
+        result = sizelist_parse(buf_span(&edition->old_text), NULL, &edition->list);
+        if (result == -EUCLEAN)
+            return 0;
+    }
+    if (edition->list.next == 0)
+        edition->list.next = 1;
+    if (result == 0)
+        result = base_map_init(&edition->names, edition->list.count, entry_base, &edition->list);
+    for (size_t i = 0; result == 0 && i < edition->list.count; i++)
+        result = base_map_put(&edition->names, (uint32_t)i);
+    return result < 0 ? result : 1;
+}
+
+/* The pair whose UIDL is what the view shows for RECORD; false if no pair makes that text. */
+static bool pair_of_record(const struct mailbox *mailbox, const struct uidlist_record *record,
+                           struct sizelist_entry *entry)
+{
+    struct span uidl;
+    if (uidlist_find_key(record->keys, 'P', &uidl))
+        return sizelist_uidl_to_pair(uidl, record->base, &entry->n, &entry->uidv);
+    entry->n = record->uid;
+    entry->uidv = mailbox->view.uidvalidity;
+    return true;
+}
+
+/* Enters the message of RECORD, whose file is DIR_ENTRY. 0 also if it must be left out. */
+static int enter(struct mailbox *mailbox, struct edition *edition,
+                 const struct uidlist_record *record, const struct dir_entry *dir_entry)
+{
+    struct sizelist *list = &edition->list;
+    struct sizelist_entry entry = {.name = dir_entry_name(&edition->cur, dir_entry)};
+    if (!pair_of_record(mailbox, record, &entry))
+        return 0;
+    BUF_AUTO path = BUF_EMPTY;
+    buf_printf(&path, "%s/cur/%.*s", mailbox->path, SPAN_FMT(entry.name));
+    if (buf_terminate(&path) < 0)
+        return -ENOMEM;
+    struct scan scan;
+    int result = scan_message(mailbox->bridge->store, path.data, &scan);
+    if (result == -ENOMEM)
+        return result;
+    if (result < 0) {
+        if (result != -ENOENT)
+            log_warning("cannot read '%s' to enter it in courierpop3dsizelist: %s", path.data,
+                        strerror(-result));
+        return 0;
+    }
+    entry.size = scan.size;
+    entry.utf8 = scan.utf8;
+    struct sizelist_entry *grown =
+        realloc(list->entries, (list->count + 1) * sizeof(*list->entries));
+    if (grown == NULL)
+        return -ENOMEM;
+    list->entries = grown;
+    list->entries[list->count++] = entry;
+    if (entry.uidv == list->uidvalidity && entry.n >= list->next)
+        list->next = entry.n + 1;
+    edition->entered++;
+    return 0;
+}
+
+/* Adds every message of the view that has a file and no entry. */
+static int complete(struct mailbox *mailbox, struct edition *edition)
+{
+    bool listed = false;
+    for (size_t i = 0; i < mailbox->view.count; i++) {
+        struct uidlist_record record = view_record_at(&mailbox->view, i);
+        if (base_map_find(&edition->names, record.base) != BASE_MAP_NONE)
+            continue;
+        int result = 0;
+        if (!listed) {
+            BUF_AUTO path = BUF_EMPTY;
+            result = store_join(&path, mailbox->path, "cur");
+            if (result == 0)
+                result = store_list_messages(mailbox->bridge->store, path.data, &edition->cur);
+            listed = true;
+        }
+        const struct dir_entry *file =
+            result < 0 ? NULL : dir_list_find_base(&edition->cur, record.base);
+        if (file != NULL)
+            result = enter(mailbox, edition, &record, file);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+static bool is_same_text(struct store *store, const char *path, const struct edition *edition)
+{
+    BUF_AUTO text = BUF_EMPTY;
+    struct stat st;
+    return store_read_file(store, path, LIST_LIMIT, &text, &st) == 0 &&
+           span_equal(buf_span(&text), buf_span(&edition->old_text));
+}
+
+/* Puts the draft in the list's place unless the list is another than the edition was made from.
+ * 0, -EAGAIN if it is, or -errno. */
+static int exchange(struct mailbox *mailbox, struct draft *draft, const struct edition *edition)
+{
+    struct store *home = mailbox->bridge->home;
+    BUF_AUTO path = BUF_EMPTY;
+    int result = store_join(&path, mailbox->path, source_name(SOURCE_SIZELIST));
+    if (result < 0)
+        return result;
+    if (!edition->old_present) {
+        /* Link, because it never replaces a list that came into being meanwhile. */
+        result = store_link(home, draft->path.data, path.data);
+        return result == -EEXIST ? -EAGAIN : result;
+    }
+    if (!is_same_text(home, path.data, edition))
+        return -EAGAIN;
+    result = store_rename(home, draft->path.data, path.data, RENAME_EXCHANGE);
+    if (result == -EINVAL)
+        return draft_install(home, draft, mailbox->path, path.data);
+    if (result == -ENOENT)
+        return -EAGAIN;
+    if (result < 0)
+        return result;
+    if (!is_same_text(home, draft->path.data, edition)) {
+        result = store_rename(home, draft->path.data, path.data, RENAME_EXCHANGE);
+        return result < 0 ? result : -EAGAIN;
+    }
+    return store_sync_directory(home, mailbox->path);
+}
+
+/* One attempt. 0: done, or nothing to do; -EAGAIN: Courier was quicker. */
+static int attempt(struct mailbox *mailbox)
+{
+    EDITION_AUTO edition = {.cur = DIR_LIST_EMPTY};
+    int result = read_edition(mailbox, &edition);
+    if (result <= 0)
+        return result;
+    bool in_use = edition.list.count > 0 || mailbox->used_by_pop3;
+    if (!in_use)
+        return 0;
+    if (edition.list.uidvalidity == 0)
+        edition.list.uidvalidity = (uint64_t)time(NULL);
+    result = complete(mailbox, &edition);
+    if (result < 0 || (edition.entered == 0 && !edition.list.rewrite))
+        return result;
+    BUF_AUTO text = BUF_EMPTY;
+    sizelist_format(&edition.list, &text);
+    result = buf_error(&text);
+    if (result < 0)
+        return result;
+    home_begin(mailbox);
+    struct draft draft;
+    result = draft_write(mailbox->bridge->home, mailbox->path, buf_span(&text),
+                         edition.old_present ? &edition.old_st : NULL, &draft);
+    if (result == 0)
+        result = exchange(mailbox, &draft, &edition);
+    draft_discard(mailbox->bridge->home, &draft);
+    home_end(mailbox);
+    return result;
+}
+
+int pop3_enter_messages(struct mailbox *mailbox)
+{
+    const struct view *view = &mailbox->view;
+    if (!mailbox_is_inbox(mailbox) || view->count == 0)
+        return 0;
+    uint32_t last_uid = view->records[view->count - 1].uid;
+    struct signature now;
+    int result = home_signature(mailbox, source_name(SOURCE_SIZELIST), &now);
+    if (result < 0)
+        return result;
+    if (!now.present && !mailbox->used_by_pop3)
+        return 0;
+    if (mailbox->entered_uid == last_uid && signature_unchanged(&mailbox->entered_list, &now))
+        return 0;
+    result = -EAGAIN;
+    for (int i = 0; i < ATTEMPTS && result == -EAGAIN; i++)
+        result = attempt(mailbox);
+    if (result < 0) {
+        log_error("cannot replace '%s/courierpop3dsizelist': %s", mailbox->path, strerror(-result));
+        return result;
+    }
+    mailbox->entered_uid = last_uid;
+    return home_signature(mailbox, source_name(SOURCE_SIZELIST), &mailbox->entered_list);
+}

@@ -1,0 +1,484 @@
+/* Recording UIDs.
+ *
+ * The problem. Dovecot gives out UIDs by itself: under its lock it takes the next ones, appends
+ * lines to its list, syncs, and tells clients. Courier must know them before the first client does,
+ * or it would give the same UIDs to other messages. And nothing Dovecot writes may take away or
+ * change what Courier already told its own clients.
+ *
+ * The step. What Dovecot wrote is a batch of claims (UID, base name). Against the uid database,
+ * read again under the lock, each claim is one of:
+ *
+ *   known     the same UID and base name are there: nothing to do;
+ *   new       the base name is not there and the UID is NEXTUID or above: a line is added;
+ *   moved     the base name is there under another UID, and the claimed one is NEXTUID or above:
+ * the line gets the new UID. Dovecot does this to a message whose UID its index has expunged: it
+ * never takes that one back, so refusing would never converge; and a UID that nobody was ever told
+ * harms no client; refused   all else: a UID below NEXTUID that the database does not have for this
+ * message may have named another one. It is logged, and a fresh generation is shown.
+ *
+ * Then NEXTUID is put above every claim, the file is written under a unique name, synced, and
+ * renamed. Only after that does fdatasync (or rename, or the unlock) return to Dovecot.
+ *
+ * Order of steps, and what a crash between them leaves:
+ *
+ *   1. Messages that are still in `new` are moved to `cur`. Courier drops a line whose file is not
+ * in cur at its next scan, and the message then gets another UID. Crash after this: the message
+ *      lies in cur without a UID; whoever comes next gives it one. Nobody was told any.
+ *   2. Keys without a home (message GUIDs, foreign UIDLs) go to our own file. Crash: keys of a
+ * message whose line is not there yet; they are found by base name and do no harm.
+ *   3. The uid database is replaced. Crash before the rename: the old one is in place, Dovecot was
+ *      told nothing. Crash after: the lines are there, Dovecot's clients were told nothing, but the
+ *      message keeps this UID, which is what Dovecot would have told.
+ *
+ * Races. Courier's stale-lock breaking can take a lock away from a living process (see
+ * store/lock.h). So immediately before the rename the lock must still be our inode and the uid
+ * database the very file that was read; if not, nothing is written and Dovecot gets EIO, drops what
+ * it had, and tries again under a new lock.
+ *
+ * A line is never taken out because Dovecot's text lacks it. The only lines that go are those of
+ * messages that were unlinked through this mount, and they go with the next rewrite.
+ *
+ * Rejected: recording at the next read (the daemon may die first); trusting the view as the uid
+ * database's content (a stolen lock makes it old); accepting lower unused UIDs (unused here is not
+ * unused in a client's cache). */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "bridge/sources.h"
+#include "courier/name.h"
+#include "store/lock.h"
+
+/* ---- new to cur ------------------------------------------------------------------------------ */
+
+/* Rename that never replaces a message. */
+static int move_message(struct mailbox *mailbox, struct span name)
+{
+    struct store *store = mailbox->bridge->store;
+    BUF_AUTO from = BUF_EMPTY;
+    BUF_AUTO to = BUF_EMPTY;
+    bool has_info = name_base(name).len != name.len;
+    buf_printf(&from, "%s/new/%.*s", mailbox->path, SPAN_FMT(name));
+    buf_printf(&to, "%s/cur/%.*s%s", mailbox->path, SPAN_FMT(name), has_info ? "" : ":2,");
+    if (buf_terminate(&from) < 0 || buf_terminate(&to) < 0)
+        return -ENOMEM;
+    int result = store_rename(store, from.data, to.data, RENAME_NOREPLACE);
+    if (result == -EINVAL) { /* NFS has no such flag */
+        struct stat st;
+        result = store_stat(store, to.data, &st);
+        if (result == 0)
+            result = -EEXIST;
+        else if (result == -ENOENT)
+            result = store_rename(store, from.data, to.data, 0);
+    }
+    /* Another server moved it, or a message of that name is in cur: nothing to do for us. */
+    return result == -ENOENT || result == -EEXIST ? 0 : result;
+}
+
+int move_new_to_cur(struct mailbox *mailbox, bool (*needed)(const void *arg, struct span base),
+                    const void *arg)
+{
+    struct store *store = mailbox->bridge->store;
+    if (store->read_only)
+        return 0;
+    BUF_AUTO path = BUF_EMPTY;
+    int result = store_join(&path, mailbox->path, "new");
+    DIR_LIST_AUTO list = DIR_LIST_EMPTY;
+    if (result == 0)
+        result = store_list_messages(store, path.data, &list);
+    for (size_t i = 0; result == 0 && i < list.count; i++) {
+        struct span name = dir_entry_name(&list, &list.entries[i]);
+        if (name.text[0] != '.' && needed(arg, name_base(name)))
+            result = move_message(mailbox, name);
+    }
+    return result;
+}
+
+/* ---- claims against the uid database --------------------------------------------------------- */
+
+struct claims_by_base {
+    const struct uid_claim *claims;
+    struct base_map map;
+};
+
+static struct span claim_base(const void *owner, uint32_t position)
+{
+    const struct claims_by_base *by_base = owner;
+    return by_base->claims[position].base;
+}
+
+static bool is_claimed(const void *arg, struct span base)
+{
+    const struct claims_by_base *by_base = arg;
+    return base_map_find(&by_base->map, base) != BASE_MAP_NONE;
+}
+
+static int claims_move_to_cur(struct mailbox *mailbox, const struct uid_claim *claims, size_t count)
+{
+    struct claims_by_base by_base = {.claims = claims};
+    int result = base_map_init(&by_base.map, count, claim_base, &by_base);
+    for (size_t i = 0; result == 0 && i < count; i++)
+        result = base_map_put(&by_base.map, (uint32_t)i);
+    if (result == 0)
+        result = move_new_to_cur(mailbox, is_claimed, &by_base);
+    base_map_release(&by_base.map);
+    return result;
+}
+
+static struct span line_base(const void *owner, uint32_t position)
+{
+    const struct uiddb *db = owner;
+    return db->lines[position].base;
+}
+
+static int compare_lines(const void *a, const void *b)
+{
+    const struct uiddb_line *x = a;
+    const struct uiddb_line *y = b;
+    return x->uid < y->uid ? -1 : x->uid > y->uid;
+}
+
+static struct span deleted_base(const void *owner, uint32_t position)
+{
+    const struct span *bases = owner;
+    return bases[position];
+}
+
+/* Takes out the lines of messages that were deleted through this mount. */
+static int drop_deleted_lines(const struct mailbox *mailbox, struct uiddb *db)
+{
+    size_t room = 0;
+    for (size_t i = 0; i < mailbox->deleted.len; i++)
+        room += mailbox->deleted.data[i] == '\n';
+    if (room == 0)
+        return 0;
+    AUTO_FREE struct span *bases = calloc(room, sizeof(*bases));
+    if (bases == NULL)
+        return -ENOMEM;
+    struct base_map map;
+    int result = base_map_init(&map, room, deleted_base, bases);
+    struct span rest = buf_span(&mailbox->deleted);
+    bool complete;
+    for (uint32_t i = 0; result == 0 && span_next_line(&rest, &bases[i], &complete); i++)
+        result = base_map_put(&map, i);
+    size_t kept = 0;
+    for (size_t i = 0; result == 0 && i < db->count; i++) {
+        if (base_map_find(&map, db->lines[i].base) == BASE_MAP_NONE)
+            db->lines[kept++] = db->lines[i];
+    }
+    if (result == 0)
+        db->count = kept;
+    base_map_release(&map);
+    return result;
+}
+
+static void log_refused(const struct mailbox *mailbox, const struct uid_claim *claim,
+                        uint32_t known, uint32_t uidnext)
+{
+    if (known != 0)
+        log_warning("'%s': refused UID %u for '%.*s': it has UID %u and the next one is %u",
+                    mailbox->path, claim->uid, SPAN_FMT(claim->base), known, uidnext);
+    else
+        log_warning("'%s': refused UID %u for '%.*s': the next one is %u", mailbox->path,
+                    claim->uid, SPAN_FMT(claim->base), uidnext);
+}
+
+struct merge {
+    size_t added;
+    size_t moved;
+};
+
+/* Merges the claims into DB, which keeps its order. */
+static int merge_claims(struct mailbox *mailbox, struct uiddb *db, const struct uid_claim *claims,
+                        size_t count, struct uid_outcome *outcome, struct merge *merge_r)
+{
+    *merge_r = (struct merge){0};
+    struct base_map known;
+    int result = base_map_init(&known, db->count, line_base, db);
+    for (size_t i = 0; result == 0 && i < db->count; i++)
+        result = base_map_put(&known, (uint32_t)i);
+    struct uiddb_line *lines =
+        result < 0 ? NULL : realloc(db->lines, (db->count + count + 1) * sizeof(*lines));
+    if (lines == NULL) {
+        base_map_release(&known);
+        return -ENOMEM;
+    }
+    db->lines = lines;
+    const uint32_t first_free = db->uidnext;
+    const size_t old_count = db->count;
+    size_t end = old_count;
+    for (size_t i = 0; i < count; i++) {
+        const struct uid_claim *claim = &claims[i];
+        uint32_t position = base_map_find(&known, claim->base);
+        uint32_t known_uid = position == BASE_MAP_NONE ? 0 : lines[position].uid;
+        if (known_uid == claim->uid)
+            continue;
+        if (claim->uid < first_free || claim->uid > UIDDB_HIGHEST_UID) {
+            log_refused(mailbox, claim, known_uid, first_free);
+            outcome->refused++;
+            continue;
+        }
+        if (position != BASE_MAP_NONE) {
+            log_info("'%s': '%.*s' moves from UID %u to %u, as Dovecot had expunged it",
+                     mailbox->path, SPAN_FMT(claim->base), known_uid, claim->uid);
+            lines[position].uid = claim->uid;
+            merge_r->moved++;
+        } else {
+            lines[end++] = (struct uiddb_line){claim->uid, claim->base};
+            merge_r->added++;
+        }
+        if (claim->uid >= db->uidnext)
+            db->uidnext = claim->uid + 1;
+    }
+    base_map_release(&known);
+    db->count = end;
+    if (merge_r->added + merge_r->moved > 0)
+        qsort(lines, end, sizeof(*lines), compare_lines);
+    return 0;
+}
+
+/* ---- the write ------------------------------------------------------------------------------- */
+
+/* Asked immediately before the uid database is replaced. */
+static int check_before_commit(struct mailbox *mailbox, void *arg)
+{
+    const struct sources *sources = arg;
+    int result = lock_still_ours(mailbox->bridge->home, mailbox->path, mailbox->lock.device,
+                                 mailbox->lock.inode);
+    if (result == -ENOLCK) {
+        log_error("'%s': the lock was taken away by another program; nothing is recorded",
+                  mailbox->path);
+        return -EIO;
+    }
+    struct signature now;
+    if (result == 0)
+        result = home_signature(mailbox, source_name(SOURCE_UIDDB), &now);
+    if (result < 0)
+        return result;
+    if (!signature_same(&sources->seen.signature[SOURCE_UIDDB], &now)) {
+        log_error("'%s': courierimapuiddb was replaced by a program without the lock; nothing is "
+                  "recorded",
+                  mailbox->path);
+        return -EIO;
+    }
+    return 0;
+}
+
+int uiddb_commit(struct mailbox *mailbox, struct sources *sources)
+{
+    BUF_AUTO text = BUF_EMPTY;
+    uiddb_format(&sources->db, &text);
+    int result = buf_error(&text);
+    if (result < 0)
+        return result;
+    const struct stat *like = sources->present[SOURCE_UIDDB] ? &sources->st[SOURCE_UIDDB] : NULL;
+    struct stat st;
+    result = home_replace(mailbox, source_name(SOURCE_UIDDB), buf_span(&text), like,
+                          check_before_commit, sources, &st);
+    if (result < 0)
+        return result;
+    sources->present[SOURCE_UIDDB] = true;
+    sources->st[SOURCE_UIDDB] = st;
+    sources->seen.signature[SOURCE_UIDDB] = signature_of_stat(&st);
+    sources->seen.hash[SOURCE_UIDDB] = XXH3_64bits(text.data, text.len);
+    sources->db.repairs = 0;
+    mailbox->seen = sources->seen;
+    return 0;
+}
+
+int uids_record_in(struct mailbox *mailbox, struct sources *sources, const struct uid_claim *claims,
+                   size_t count, uint32_t uidnext_floor, struct uid_outcome *outcome_r)
+{
+    *outcome_r = (struct uid_outcome){0};
+    if (!mailbox->lock.held)
+        return -ENOLCK;
+    struct uiddb *db = &sources->db;
+    struct merge merge = {0};
+    int result = drop_deleted_lines(mailbox, db);
+    if (result == 0)
+        result = merge_claims(mailbox, db, claims, count, outcome_r, &merge);
+    if (result < 0)
+        return result;
+    bool raise = uidnext_floor > db->uidnext && uidnext_floor <= UIDDB_HIGHEST_UID + 1;
+    if (raise)
+        db->uidnext = uidnext_floor;
+    if (merge.added > 0)
+        result = claims_move_to_cur(mailbox, claims, count);
+    if (result == 0)
+        result = keys_record(mailbox, sources, claims, count);
+    if (result == 0 &&
+        (merge.added > 0 || merge.moved > 0 || raise || !sources->present[SOURCE_UIDDB] ||
+         sources->must_write || db->repairs != 0)) {
+        result = uiddb_commit(mailbox, sources);
+        if (result == 0)
+            buf_clear(&mailbox->deleted);
+    }
+    if (result < 0)
+        return result;
+    outcome_r->recorded = merge.added + merge.moved;
+    atomic_fetch_add(&mailbox->bridge->uids_recorded, outcome_r->recorded);
+    return 0;
+}
+
+/* ---- what Dovecot wrote ---------------------------------------------------------------------- */
+
+static int parse_claims(struct mailbox *mailbox, struct span text, struct uid_claim **claims_r,
+                        size_t *count_r)
+{
+    size_t capacity = 0;
+    size_t count = 0;
+    AUTO_FREE struct uid_claim *claims = NULL;
+    struct span line;
+    bool complete;
+    while (span_next_line(&text, &line, &complete)) {
+        struct uidlist_record record;
+        if (!complete || uidlist_parse_record(line, &record) < 0) {
+            log_error("'%s': Dovecot wrote a uidlist line that cannot be read: '%.*s'",
+                      mailbox->path, (int)(line.len < 100 ? line.len : 100), line.text);
+            return -EINVAL;
+        }
+        if (count == capacity) {
+            capacity = capacity == 0 ? 16 : capacity * 2;
+            struct uid_claim *grown = realloc(claims, capacity * sizeof(*grown));
+            if (grown == NULL)
+                return -ENOMEM;
+            claims = grown;
+        }
+        claims[count++] = (struct uid_claim){record.uid, record.base, record.keys};
+    }
+    *claims_r = steal_pointer(&claims);
+    *count_r = count;
+    return 0;
+}
+
+/* The part of TEXT up to its last LF. */
+static struct span complete_lines(struct span text)
+{
+    while (text.len > 0 && text.text[text.len - 1] != '\n')
+        text.len--;
+    return text;
+}
+
+int uidlist_record_pending(struct mailbox *mailbox)
+{
+    struct control_file *file = mailbox->file[CONTROL_UIDLIST];
+    if (file == NULL || file->pending.len == 0)
+        return 0;
+    struct span lines = complete_lines(buf_span(&file->pending));
+    AUTO_FREE struct uid_claim *claims = NULL;
+    size_t count = 0;
+    int result = parse_claims(mailbox, lines, &claims, &count);
+    SOURCES_AUTO sources;
+    int loaded = sources_load(mailbox, &sources);
+    struct uid_outcome outcome = {0};
+    if (result == 0)
+        result = loaded;
+    if (result == 0)
+        result = uids_record_in(mailbox, &sources, claims, count, 0, &outcome);
+    if (result == 0)
+        result = buf_reserve(&file->content, file->content.len + lines.len);
+    if (result < 0) {
+        buf_clear(&file->pending); /* Dovecot is told that it was not written */
+        return result;
+    }
+    size_t end = file->content.len;
+    buf_add_span(&file->content, lines);
+    memmove(file->pending.data, file->pending.data + lines.len, file->pending.len - lines.len);
+    file->pending.len -= lines.len;
+    file->mtime = time_after(file->mtime);
+    mailbox->cache_outdated = true;
+    if (view_extend(&mailbox->view, end) < 0 || outcome.refused > 0) {
+        mailbox->view_outdated = true;
+        return 0;
+    }
+    uint32_t implied = view_implied_next(&mailbox->view);
+    if (implied > mailbox->highest_next)
+        mailbox->highest_next = implied;
+    return pop3_enter_messages(mailbox);
+}
+
+/* Whether Dovecot may set UIDVALIDITY: only where no UID was ever given out. */
+static bool may_take_uidvalidity(const struct uiddb *db)
+{
+    return db->count == 0 && db->ambiguous_count == 0 && db->uidnext == 1;
+}
+
+/* Records a whole list. *agrees_r: whether the text may be shown as it is. */
+static int record_whole_list(struct mailbox *mailbox, struct span text, bool *agrees_r)
+{
+    struct span header_line;
+    bool complete;
+    BUF_AUTO scratch = BUF_EMPTY;
+    struct uidlist_header header;
+    if (!span_next_line(&text, &header_line, &complete) || !complete ||
+        uidlist_parse_header(header_line, &scratch, &header) < 0) {
+        log_error("'%s': Dovecot wrote a uidlist without a readable header", mailbox->path);
+        return -EINVAL;
+    }
+    AUTO_FREE struct uid_claim *claims = NULL;
+    size_t count = 0;
+    int result = parse_claims(mailbox, text, &claims, &count);
+    if (result < 0)
+        return result;
+    SOURCES_AUTO sources;
+    result = sources_load(mailbox, &sources);
+    if (result < 0)
+        return result;
+    if (header.uidvalidity != sources.db.uidvalidity) {
+        if (!may_take_uidvalidity(&sources.db)) {
+            log_warning("'%s': refused UIDVALIDITY %u: it is %u", mailbox->path, header.uidvalidity,
+                        sources.db.uidvalidity);
+            *agrees_r = false;
+            return 0;
+        }
+        sources.db.uidvalidity = header.uidvalidity;
+        sources.must_write = true;
+    }
+    struct uid_outcome outcome;
+    result = uids_record_in(mailbox, &sources, claims, count, header.uidnext, &outcome);
+    *agrees_r = outcome.refused == 0;
+    return result;
+}
+
+/* The .tmp file becomes the current list in any case: Dovecot goes on with its descriptor, whose
+ * size must be what it wrote. If the text does not agree with the uid database it is outdated from
+ * the start, and the next lookup shows a fresh generation. */
+int uidlist_record_rewrite(struct mailbox *mailbox)
+{
+    struct control_file *file = mailbox->file[CONTROL_UIDLIST_TMP];
+    if (file == NULL)
+        return -ENOENT;
+    if (!mailbox->lock.held)
+        return -EACCES;
+    bool agrees = true;
+    int result = record_whole_list(mailbox, buf_span(&file->content), &agrees);
+    if (result < 0)
+        return result;
+    struct control_file *before = mailbox->file[CONTROL_UIDLIST];
+    if (before != NULL) {
+        file->uid = before->uid;
+        file->gid = before->gid;
+        file->mode = before->mode;
+    }
+    file->kind = CONTROL_UIDLIST;
+    mailbox->file[CONTROL_UIDLIST_TMP] = NULL;
+    mailbox_forget_view(mailbox);
+    result = view_init(&mailbox->view, &file->content);
+    mailbox_set_file(mailbox, CONTROL_UIDLIST, file);
+    mailbox->view_outdated = result < 0 || !agrees;
+    mailbox->cache_outdated = true;
+    mailbox->generation++;
+    if (result == 0 && agrees) {
+        uint32_t implied = view_implied_next(&mailbox->view);
+        if (implied > mailbox->highest_next)
+            mailbox->highest_next = implied;
+        /* Lines or keys that Dovecot left out are shown again. */
+        mailbox->seen.hash[SOURCE_UIDDB] = 0;
+        result = pop3_enter_messages(mailbox);
+    }
+    return result == -EUCLEAN ? 0 : result;
+}

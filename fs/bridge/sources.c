@@ -1,0 +1,173 @@
+#include "bridge/sources.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <xxhash.h>
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "courier/name.h"
+
+const char *source_name(enum source_kind kind)
+{
+    static const char *const names[SOURCE_COUNT] = {
+        [SOURCE_UIDDB] = "courierimapuiddb",
+        [SOURCE_SIZELIST] = "courierpop3dsizelist",
+        [SOURCE_KEYS] = KEYS_FILE,
+    };
+    return names[kind];
+}
+
+/* Damage is told once for each content of a file. */
+struct listener {
+    const struct mailbox *mailbox;
+    const char *file;
+    bool told;
+};
+
+#define TEXT_SHOWN 100
+
+static void say_damage(void *arg, unsigned line, struct span text, const char *why)
+{
+    const struct listener *listener = arg;
+    if (listener->told)
+        return;
+    char shown[TEXT_SHOWN + 1];
+    size_t len = text.len < TEXT_SHOWN ? text.len : TEXT_SHOWN;
+    for (size_t i = 0; i < len; i++)
+        shown[i] = text.text[i] >= ' ' && text.text[i] != 0x7f ? text.text[i] : '?';
+    shown[len] = '\0';
+    log_warning("'%s/%s' line %u: %s: '%s'", listener->mailbox->path, listener->file, line, why,
+                shown);
+}
+
+static struct span list_name(const void *owner, uint32_t position)
+{
+    const struct sizelist *list = owner;
+    return name_base(list->entries[position].name);
+}
+
+static int parse_sizelist(struct sources *sources, const struct complaints *complaints)
+{
+    int result =
+        sizelist_parse(buf_span(&sources->text[SOURCE_SIZELIST]), complaints, &sources->list);
+    if (result == -EUCLEAN) {
+        /* Courier discards it too; whoever enters messages writes a new one. */
+        sources->present[SOURCE_SIZELIST] = false;
+        return 0;
+    }
+    if (result == 0)
+        result =
+            base_map_init(&sources->list_names, sources->list.count, list_name, &sources->list);
+    for (size_t i = 0; result == 0 && i < sources->list.count; i++)
+        result = base_map_put(&sources->list_names, (uint32_t)i);
+    return result;
+}
+
+static int parse_source(struct mailbox *mailbox, struct sources *sources, enum source_kind kind)
+{
+    struct listener listener = {mailbox, source_name(kind),
+                                mailbox->told[kind] == sources->seen.hash[kind]};
+    struct complaints complaints = {say_damage, &listener};
+    mailbox->told[kind] = sources->seen.hash[kind];
+    int result = 0;
+    switch (kind) {
+    case SOURCE_UIDDB:
+        result = uiddb_parse(buf_span(&sources->text[kind]), &complaints, &sources->db);
+        if (result == -EUCLEAN) {
+            mailbox_refuse(mailbox, "courierimapuiddb cannot be presented truthfully");
+            return -EIO;
+        }
+        break;
+    case SOURCE_SIZELIST:
+        result = parse_sizelist(sources, &complaints);
+        break;
+    case SOURCE_KEYS:
+        result = view_init(&sources->keys, &sources->text[kind]);
+        if (result == -EUCLEAN) {
+            mailbox_refuse(mailbox, KEYS_FILE " is damaged");
+            return -EIO;
+        }
+        break;
+    case SOURCE_COUNT:
+        break;
+    }
+    return result;
+}
+
+static int load_source(struct mailbox *mailbox, struct sources *sources, enum source_kind kind)
+{
+    struct buf *text = &sources->text[kind];
+    int result = home_read(mailbox, source_name(kind), text, &sources->st[kind]);
+    if (result == -ENOENT) {
+        sources->seen.signature[kind] = SIGNATURE_ABSENT;
+        return 0;
+    }
+    if (result < 0) {
+        if (result == -EINVAL || result == -ELOOP || result == -EFBIG) {
+            mailbox_refuse(mailbox, "a control file of Courier's is not a regular file");
+            return -EIO;
+        }
+        return result;
+    }
+    sources->present[kind] = true;
+    sources->seen.signature[kind] = signature_of_stat(&sources->st[kind]);
+    sources->seen.hash[kind] = XXH3_64bits(text->data == NULL ? "" : text->data, text->len);
+    return parse_source(mailbox, sources, kind);
+}
+
+int sources_load(struct mailbox *mailbox, struct sources *sources)
+{
+    memset(sources, 0, sizeof(*sources));
+    int result = 0;
+    for (int kind = 0; kind < SOURCE_COUNT && result == 0; kind++)
+        result = load_source(mailbox, sources, (enum source_kind)kind);
+    if (result == 0 && mailbox->refused != NULL) {
+        log_info("'%s': mailbox is served again", mailbox->path);
+        free(steal_pointer(&mailbox->refused));
+    }
+    return result;
+}
+
+void sources_release(struct sources *sources)
+{
+    view_release(&sources->keys);
+    base_map_release(&sources->list_names);
+    sizelist_release(&sources->list);
+    uiddb_release(&sources->db);
+    for (int kind = 0; kind < SOURCE_COUNT; kind++)
+        buf_release(&sources->text[kind]);
+}
+
+int sources_changed(struct mailbox *mailbox, bool *changed_r)
+{
+    *changed_r = false;
+    for (int kind = 0; kind < SOURCE_COUNT; kind++) {
+        struct signature now;
+        int result = home_signature(mailbox, source_name((enum source_kind)kind), &now);
+        if (result < 0)
+            return result;
+        if (!signature_unchanged(&mailbox->seen.signature[kind], &now))
+            *changed_r = true;
+    }
+    return 0;
+}
+
+void sources_guid(const struct mailbox *mailbox, const struct sources *sources, char *out)
+{
+    if (sources->keys.guid[0] != '\0' && sources->keys.uidvalidity == sources->db.uidvalidity) {
+        memcpy(out, sources->keys.guid, UIDLIST_GUID_LEN + 1);
+        return;
+    }
+    BUF_AUTO seed = BUF_EMPTY;
+    buf_printf(&seed, "courierfs mailbox %u %s", sources->db.uidvalidity, mailbox->path);
+    XXH128_hash_t hash = XXH3_128bits(seed.data == NULL ? "" : seed.data, seed.len);
+    snprintf(out, UIDLIST_GUID_LEN + 1, "%016llx%016llx", (unsigned long long)hash.high64,
+             (unsigned long long)hash.low64);
+}
+
+const struct sizelist_entry *sources_list_entry(const struct sources *sources, struct span base)
+{
+    uint32_t position = base_map_find(&sources->list_names, base);
+    return position == BASE_MAP_NONE ? NULL : &sources->list.entries[position];
+}

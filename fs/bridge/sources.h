@@ -1,0 +1,64 @@
+/* The three files a uidlist is made from, read and parsed. */
+#pragma once
+
+#include "bridge/mailbox.h"
+#include "courier/sizelist.h"
+#include "courier/uiddb.h"
+
+/* Keys of Dovecot's that Courier has no home for: a uidlist with only the records that have such
+ * keys, and the mailbox GUID in its header if that was ever fixed. Found by base name. */
+#define KEYS_FILE "courierfs-uidlist"
+
+struct sources {
+    struct buf text[SOURCE_COUNT];
+    struct stat st[SOURCE_COUNT];
+    bool present[SOURCE_COUNT];
+    struct sources_seen seen;
+    struct uiddb db;
+    bool must_write; /* the uid database here is not what the file says */
+    struct sizelist list;
+    struct base_map list_names; /* positions in list.entries by base name */
+    struct view keys;           /* empty if there is no keys file */
+};
+
+#define SOURCES_AUTO __attribute__((cleanup(sources_release))) struct sources
+
+/* Reads all three. *sources must stay where it is. 0 also when the uid database is missing
+ * (present[SOURCE_UIDDB] says so); -EIO if the mailbox is refused, which is noted in the mailbox.
+ * Release it in any case. */
+int sources_load(struct mailbox *mailbox, struct sources *sources);
+void sources_release(struct sources *sources);
+
+/* 0 with *changed_r: whether any file differs from what mailbox->seen says, or cannot be told. */
+int sources_changed(struct mailbox *mailbox, bool *changed_r);
+
+/* The file's name in the mailbox. */
+const char *source_name(enum source_kind kind);
+
+/* What a mailbox's GUID is: as fixed in the keys file, else made from the path and UIDVALIDITY. OUT
+ * has UIDLIST_GUID_LEN + 1 bytes. */
+void sources_guid(const struct mailbox *mailbox, const struct sources *sources, char *out);
+
+/* The message's entry in the size list, or NULL. */
+const struct sizelist_entry *sources_list_entry(const struct sources *sources, struct span base);
+
+/* present.c: makes the view agree with SOURCES (see the essay there). */
+int uidlist_present(struct mailbox *mailbox, const struct sources *sources);
+/* Appends the UIDL that Dovecot's pop3_uidl_format makes. */
+void add_format_uidl(struct buf *out, uint32_t uid, uint32_t uidvalidity);
+
+/* record.c: see uids_record. SOURCES, freshly loaded, are changed to what was recorded; the spans
+ * of CLAIMS must outlive them. */
+int uids_record_in(struct mailbox *mailbox, struct sources *sources, const struct uid_claim *claims,
+                   size_t count, uint32_t uidnext_floor, struct uid_outcome *outcome_r);
+/* Writes the uid database as it is in SOURCES, if the lock is still ours and nobody replaced it. */
+int uiddb_commit(struct mailbox *mailbox, struct sources *sources);
+/* Moves messages of `new` whose base name NEEDED accepts to `cur`. */
+int move_new_to_cur(struct mailbox *mailbox, bool (*needed)(const void *arg, struct span base),
+                    const void *arg);
+
+/* keys_file.c: writes down those keys of the claims that Courier has no home for. */
+int keys_record(struct mailbox *mailbox, struct sources *sources, const struct uid_claim *claims,
+                size_t count);
+/* Fixes the mailbox's GUID in the keys file. */
+int keys_fix_guid(struct mailbox *mailbox, struct sources *sources);

@@ -1,0 +1,76 @@
+#include "fuse/fs.h"
+
+#include <errno.h>
+
+int fs_init(struct fs *fs, struct store *store, struct bridge *bridge, double attr_timeout)
+{
+    struct stat root;
+    int error = store_stat(store, ".", &root);
+    if (error != 0)
+        return error;
+    *fs = (struct fs){.store = store, .bridge = bridge, .attr_timeout = attr_timeout};
+    fs->nodes = node_table_new(&root);
+    fs->has_xattr = store_listxattr(store, ".", NULL, 0) != -EOPNOTSUPP;
+    return fs->nodes != NULL ? 0 : -ENOMEM;
+}
+
+void fs_release(struct fs *fs)
+{
+    node_table_free(fs->nodes);
+    fs->nodes = NULL;
+}
+
+static double at_most_one_second(const struct fs *fs)
+{
+    return fs->attr_timeout < 1.0 ? fs->attr_timeout : 1.0;
+}
+
+double fs_entry_timeout(const struct fs *fs, const struct node *node)
+{
+    if (node->kind != NODE_STORE)
+        return 0;
+    return node->role == ROLE_FILE ? at_most_one_second(fs) : fs->attr_timeout;
+}
+
+double fs_attr_timeout(const struct fs *fs, const struct node *node)
+{
+    if (node->kind != NODE_STORE)
+        return 0;
+    switch (node->role) {
+    case ROLE_CUR:
+    case ROLE_NEW:
+        /* Dovecot sees new mail and changed flags by these times. */
+        return 0;
+    case ROLE_DIR:
+    case ROLE_TMP:
+    case ROLE_MESSAGE:
+        return fs->attr_timeout;
+    case ROLE_FILE:
+        break;
+    }
+    return at_most_one_second(fs);
+}
+
+void fs_show(const struct fs *fs, struct stat *st)
+{
+    st->st_ino = store_shown_ino(fs->store, st);
+}
+
+void fs_entry(const struct fs *fs, struct node *node, const struct stat *st,
+              struct fuse_entry_param *entry_r)
+{
+    *entry_r = (struct fuse_entry_param){
+        .ino = (uintptr_t)node,
+        .generation = node->generation,
+        .attr = *st,
+        .attr_timeout = fs_attr_timeout(fs, node),
+        .entry_timeout = fs_entry_timeout(fs, node),
+    };
+    if (node->kind == NODE_STORE)
+        fs_show(fs, &entry_r->attr);
+}
+
+bool fs_is_gone(int error)
+{
+    return error == -ENOENT || error == -ENOTDIR || error == -ESTALE;
+}

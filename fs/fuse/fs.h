@@ -1,0 +1,38 @@
+/* The file system: what every request needs, and the few words the handlers share. */
+#pragma once
+
+#define FUSE_USE_VERSION 314
+#include <fuse_lowlevel.h>
+
+#include <stdbool.h>
+#include "bridge/bridge.h"
+#include "fuse/nodes.h"
+#include "store/caller.h"
+#include "store/store.h"
+
+struct fs {
+    struct store *store;
+    struct bridge *bridge;
+    struct node_table *nodes;
+    double attr_timeout; /* seconds, of what does not change behind our back */
+    bool has_xattr;      /* the store keeps extended attributes */
+};
+
+/* Looks at the store's root; takes over neither. 0 or -errno. */
+int fs_init(struct fs *fs, struct store *store, struct bridge *bridge, double attr_timeout);
+void fs_release(struct fs *fs);
+
+/* Seconds for which the kernel may believe an answer. */
+double fs_entry_timeout(const struct fs *fs, const struct node *node);
+double fs_attr_timeout(const struct fs *fs, const struct node *node);
+
+/* Fills in an entry for NODE, whose reference becomes the kernel's. ST is the store's (or the
+ * bridge's); its inode number is changed to the one shown. */
+void fs_entry(const struct fs *fs, struct node *node, const struct stat *st,
+              struct fuse_entry_param *entry_r);
+
+/* What the kernel is shown of a file of the store. */
+void fs_show(const struct fs *fs, struct stat *st);
+
+/* Nothing is there any more under a name that was once looked up: the kernel should look again. */
+bool fs_is_gone(int error);

@@ -1,0 +1,69 @@
+#include "mount/state_dir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+
+/* Makes the directories above PATH. Errors show when PATH itself is made. */
+static void make_parents(const char *path)
+{
+    AUTO_FREE char *copy = strdup(path);
+    if (copy == NULL)
+        return;
+    for (char *slash = strchr(copy + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        mkdir(copy, 0755);
+        *slash = '/';
+    }
+}
+
+static int open_checked(const char *path)
+{
+    make_parents(path);
+    if (mkdir(path, 0700) < 0 && errno != EEXIST) {
+        log_error("cannot make state directory '%s': %s", path, strerror(errno));
+        return -1;
+    }
+    AUTO_FD fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        log_error("cannot open state directory '%s': %s", path, strerror(errno));
+        return -1;
+    }
+    if (st.st_uid != geteuid()) {
+        log_error("state directory '%s' belongs to another user", path);
+        return -1;
+    }
+    if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+        log_error("state directory '%s' can be written by others", path);
+        return -1;
+    }
+    return steal_fd(&fd);
+}
+
+int state_dir_take(const char *path)
+{
+    AUTO_FD dir = open_checked(path);
+    if (dir < 0)
+        return -1;
+    AUTO_FD lock = openat(dir, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (lock < 0) {
+        log_error("cannot open '%s/lock': %s", path, strerror(errno));
+        return -1;
+    }
+    if (flock(lock, LOCK_EX | LOCK_NB) < 0) {
+        if (errno == EWOULDBLOCK)
+            log_error("state directory '%s' is in use by another mount", path);
+        else
+            log_error("cannot lock '%s/lock': %s", path, strerror(errno));
+        return -1;
+    }
+    return steal_fd(&lock);
+}

@@ -1,0 +1,6 @@
+/* The state directory: node-local, root's own, of one mount at a time. */
+#pragma once
+
+/* Makes PATH if it is not there, checks that nobody else can write in it, and locks it. The
+ * descriptor that holds the lock, or -1: one line was logged. */
+int state_dir_take(const char *path);

@@ -1,0 +1,168 @@
+#include "store/list.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/cleanup.h"
+#include "courier/name.h"
+
+#define READ_SIZE (64 * 1024)
+#define MESSAGE_READINGS 5
+
+/* What getdents64 fills in; the C library has no name for it. */
+struct linux_dirent {
+    uint64_t d_ino;
+    int64_t d_off;
+    unsigned short d_reclen;
+    unsigned char d_type;
+    char d_name[];
+};
+
+void dir_list_release(struct dir_list *list)
+{
+    buf_release(&list->names);
+    free(list->entries);
+    *list = DIR_LIST_EMPTY;
+}
+
+struct span dir_entry_name(const struct dir_list *list, const struct dir_entry *entry)
+{
+    return span_make(list->names.data + entry->name_offset, entry->name_len);
+}
+
+int dir_list_add(struct dir_list *list, struct span name, uint64_t ino, unsigned char type)
+{
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity == 0 ? 16 : list->capacity * 2;
+        struct dir_entry *grown = realloc(list->entries, capacity * sizeof(*grown));
+        if (grown == NULL)
+            return -ENOMEM;
+        list->entries = grown;
+        list->capacity = capacity;
+    }
+    size_t offset = list->names.len;
+    buf_add_span(&list->names, name);
+    buf_add_char(&list->names, '\0');
+    if (buf_error(&list->names) < 0)
+        return -ENOMEM;
+    list->entries[list->count++] = (struct dir_entry){
+        .ino = ino, .name_offset = offset, .name_len = (uint32_t)name.len, .type = type};
+    return 0;
+}
+
+static bool is_hidden(const char *name)
+{
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strncmp(name, ".nfs", 4) == 0;
+}
+
+/* Appends one reading of PATH to LIST and sets list->dir as it was before. */
+static int read_directory(struct store *store, const char *path, struct dir_list *list)
+{
+    AUTO_FD fd = store_open(store, path, O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0)
+        return fd;
+    int result = store_fstat(store, fd, &list->dir);
+    if (result < 0)
+        return result;
+    AUTO_FREE char *block = malloc(READ_SIZE);
+    if (block == NULL)
+        return -ENOMEM;
+    for (;;) {
+        ssize_t got = store_getdents(store, fd, block, READ_SIZE);
+        if (got <= 0)
+            return (int)got;
+        for (ssize_t at = 0; at < got;) {
+            const struct linux_dirent *entry = (const struct linux_dirent *)(block + at);
+            at += entry->d_reclen;
+            if (is_hidden(entry->d_name))
+                continue;
+            result = dir_list_add(list, span_of(entry->d_name), entry->d_ino, entry->d_type);
+            if (result < 0)
+                return result;
+        }
+    }
+}
+
+int store_list(struct store *store, const char *path, struct dir_list *list_r)
+{
+    *list_r = DIR_LIST_EMPTY;
+    int result = read_directory(store, path, list_r);
+    if (result < 0)
+        dir_list_release(list_r);
+    return result;
+}
+
+static int compare_bases(const struct dir_list *list, const struct dir_entry *a,
+                         const struct dir_entry *b)
+{
+    return span_compare(name_base(dir_entry_name(list, a)), name_base(dir_entry_name(list, b)));
+}
+
+/* By base name; of equal ones the entry seen last comes first. */
+static int compare_entries(const void *a, const void *b, void *arg)
+{
+    const struct dir_entry *x = a;
+    const struct dir_entry *y = b;
+    int order = compare_bases(arg, x, y);
+    if (order != 0)
+        return order;
+    return x->name_offset < y->name_offset ? 1 : -1;
+}
+
+static void keep_latest_of_each_base(struct dir_list *list)
+{
+    if (list->count == 0)
+        return;
+    qsort_r(list->entries, list->count, sizeof(*list->entries), compare_entries, list);
+    size_t kept = 1;
+    for (size_t i = 1; i < list->count; i++) {
+        if (compare_bases(list, &list->entries[kept - 1], &list->entries[i]) != 0)
+            list->entries[kept++] = list->entries[i];
+    }
+    list->count = kept;
+}
+
+/* Why a union is right: a file that was renamed during the reading may be met under its old name,
+ * its new name, both or neither. Only "neither" loses something, and the reading repeated after it
+ * meets it. A name that is in an earlier reading and not in the last one was renamed or deleted; in
+ * the first case the later name wins, in the second the caller meets ENOENT when it opens the file,
+ * as it would a moment later anyway. */
+int store_list_messages(struct store *store, const char *path, struct dir_list *list_r)
+{
+    *list_r = DIR_LIST_EMPTY;
+    for (int reading = 0; reading < MESSAGE_READINGS; reading++) {
+        int result = read_directory(store, path, list_r);
+        struct stat after;
+        if (result == 0)
+            result = store_stat(store, path, &after);
+        if (result < 0) {
+            dir_list_release(list_r);
+            return result;
+        }
+        if (after.st_mtim.tv_sec == list_r->dir.st_mtim.tv_sec &&
+            after.st_mtim.tv_nsec == list_r->dir.st_mtim.tv_nsec)
+            break;
+    }
+    keep_latest_of_each_base(list_r);
+    return 0;
+}
+
+const struct dir_entry *dir_list_find_base(const struct dir_list *list, struct span base)
+{
+    size_t low = 0;
+    size_t high = list->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const struct dir_entry *entry = &list->entries[middle];
+        int order = span_compare(base, name_base(dir_entry_name(list, entry)));
+        if (order == 0)
+            return entry;
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return NULL;
+}

@@ -1,0 +1,157 @@
+#include "store/lock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <time.h>
+#include "base/cleanup.h"
+#include "courier/lockfile.h"
+#include "store/file.h"
+
+/* More than a pid and a host name: not a lock of either server. */
+#define LOCK_CONTENT_LIMIT 1024
+
+int lock_path(struct buf *out, const char *mailbox)
+{
+    return store_join(out, mailbox, "tmp/courier.lock");
+}
+
+/* Links FROM onto the lock's name; the link count decides. */
+static int link_onto_lock(struct store *store, const char *mailbox, const char *from,
+                          struct stat *st_r)
+{
+    BUF_AUTO path = BUF_EMPTY;
+    int result = lock_path(&path, mailbox);
+    if (result < 0)
+        return result;
+    struct stat before;
+    result = store_stat(store, from, &before);
+    if (result < 0)
+        return result;
+    int linked = store_link(store, from, path.data);
+    result = store_stat(store, from, st_r);
+    if (result < 0)
+        return result;
+    if (st_r->st_nlink == before.st_nlink + 1)
+        return 0;
+    return linked < 0 ? linked : -EEXIST;
+}
+
+int lock_take(struct store *store, const char *mailbox, pid_t pid, struct stat *st_r)
+{
+    BUF_AUTO unique = BUF_EMPTY;
+    BUF_AUTO content = BUF_EMPTY;
+    lockfile_format(&content, pid, store->hostname);
+    int result = buf_error(&content);
+    if (result == 0)
+        result = store_unique_path(store, mailbox, "courierlock", &unique);
+    if (result < 0)
+        return result;
+    AUTO_FD fd = store_open(store, unique.data, O_WRONLY | O_CREAT | O_EXCL, 0644);
+    if (fd < 0)
+        return fd;
+    ssize_t written = store_pwrite(store, fd, content.data, content.len, 0);
+    if (written < 0)
+        result = (int)written;
+    else if ((size_t)written != content.len)
+        result = -ENOSPC;
+    if (result == 0)
+        result = link_onto_lock(store, mailbox, unique.data, st_r);
+    int removed = store_unlink(store, unique.data);
+    return result < 0 ? result : removed;
+}
+
+int lock_take_by_link(struct store *store, const char *mailbox, const char *from, struct stat *st_r)
+{
+    return link_onto_lock(store, mailbox, from, st_r);
+}
+
+int lock_still_ours(struct store *store, const char *mailbox, dev_t device, ino_t inode)
+{
+    BUF_AUTO path = BUF_EMPTY;
+    int result = lock_path(&path, mailbox);
+    struct stat st;
+    if (result == 0)
+        result = store_stat(store, path.data, &st);
+    if (result == -ENOENT)
+        return -ENOLCK;
+    if (result < 0)
+        return result;
+    return st.st_dev == device && st.st_ino == inode ? 0 : -ENOLCK;
+}
+
+int lock_release(struct store *store, const char *mailbox, dev_t device, ino_t inode)
+{
+    int result = lock_still_ours(store, mailbox, device, inode);
+    if (result == -ENOLCK)
+        return 0;
+    BUF_AUTO path = BUF_EMPTY;
+    if (result == 0)
+        result = lock_path(&path, mailbox);
+    if (result == 0)
+        result = store_unlink(store, path.data);
+    return result == -ENOENT ? 0 : result;
+}
+
+int lock_touch(struct store *store, const char *mailbox)
+{
+    BUF_AUTO path = BUF_EMPTY;
+    int result = lock_path(&path, mailbox);
+    if (result < 0)
+        return result;
+    const struct timespec now[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_NOW}};
+    return store_utimens(store, path.data, now);
+}
+
+/* Courier's rule: a lock of this host is stale when its process is gone, whatever its age; any
+ * other when it is old. */
+static bool is_stale(struct store *store, struct span content, const struct stat *st)
+{
+    long pid = lockfile_local_pid(content, store->hostname);
+    if (pid != 0)
+        return kill((pid_t)pid, 0) < 0 && errno == ESRCH;
+    return time(NULL) - st->st_mtim.tv_sec > LOCKFILE_STALE_SECONDS;
+}
+
+static int read_and_judge(struct store *store, const char *path, struct stat *st_r, bool *stale_r)
+{
+    BUF_AUTO content = BUF_EMPTY;
+    int result = store_read_file(store, path, LOCK_CONTENT_LIMIT, &content, st_r);
+    if (result == -EFBIG) { /* nobody's content: judged by its age */
+        result = 0;
+        buf_clear(&content);
+    }
+    if (result == 0)
+        *stale_r = is_stale(store, buf_span(&content), st_r);
+    return result;
+}
+
+int lock_break_stale(struct store *store, const char *mailbox)
+{
+    BUF_AUTO path = BUF_EMPTY;
+    BUF_AUTO aside = BUF_EMPTY;
+    int result = lock_path(&path, mailbox);
+    if (result == 0)
+        result = store_unique_path(store, mailbox, "stalelock", &aside);
+    if (result < 0)
+        return result;
+    struct stat st;
+    bool stale = false;
+    result = read_and_judge(store, path.data, &st, &stale);
+    if (result < 0)
+        return result;
+    if (!stale)
+        return -EBUSY;
+    result = store_rename(store, path.data, aside.data, 0);
+    if (result < 0)
+        return result;
+    /* Between judging and renaming it may have been released and taken by somebody living. */
+    struct stat moved;
+    result = read_and_judge(store, aside.data, &moved, &stale);
+    if (result == 0 && !stale) {
+        (void)store_link(store, aside.data, path.data);
+        result = -EBUSY;
+    }
+    (void)store_unlink(store, aside.data);
+    return result;
+}

@@ -1,0 +1,52 @@
+/* Courier's lock of a mailbox, tmp/courier.lock, taken as Courier takes it.
+ *
+ * The problem. Whoever gives out UIDs must hold this lock. Courier (5.0.13, seen with strace)
+ * writes PID:HOSTNAME to a unique file in tmp/, link()s it to the lock's name and believes it has
+ * the lock if the unique file's link count is 2 then. It breaks a lock whose pid is dead on its own
+ * host at once, waits for ever for a living one, and takes a lock of another host, or with content
+ * it cannot read, for stale after 120 seconds. It unlinks a stale lock by name, twice, without
+ * looking what it removes: between the two another program can take the lock and lose it again.
+ *
+ * What follows. (1) The content must name the process that works under the lock, not the daemon: a
+ * daemon's pid would stay alive and block Courier for ever if that process died. (2) A lock can be
+ * lost at any moment after somebody's crash; so whoever is about to make UIDs permanent looks once
+ * more whether the lock is still the inode it made (lock_still_ours), immediately before the rename
+ * that counts. (3) Breaking by name is wrong: here a stale lock is renamed to a unique name first,
+ * judged again there by what came along, and linked back if it was a living one. (4) A lock held
+ * long is touched, so that other hosts see it young.
+ *
+ * Rejected: O_EXCL creation (Courier never reads locks made so differently, but on NFS it would see
+ * the empty file and judge it by age, and a reader of the half-written content would think it
+ * foreign); the daemon's own pid (see 1); trusting link()'s return value (over NFS the reply can be
+ * lost although the link was made: only the link count tells).
+ *
+ * All functions act as the current thread's caller. MAILBOX is the mailbox's directory. */
+#pragma once
+
+#include "store/store.h"
+
+/* Takes the lock for the process PID. 0 with *st_r the lock file's; -EEXIST if somebody holds it
+ * (whether stale or not); else -errno. */
+int lock_take(struct store *store, const char *mailbox, pid_t pid, struct stat *st_r);
+
+/* The same with the file FROM, which holds its PID:HOSTNAME already, in place of a unique file.
+ * FROM stays. */
+int lock_take_by_link(struct store *store, const char *mailbox, const char *from,
+                      struct stat *st_r);
+
+/* 0 if the lock is the file with this device and inode; -ENOLCK if it is gone or another's. */
+int lock_still_ours(struct store *store, const char *mailbox, dev_t device, ino_t inode);
+
+/* Removes the lock if it is this very file. 0 also if it is not (then it was stolen and is
+ * another's now); -errno if it could not be removed. */
+int lock_release(struct store *store, const char *mailbox, dev_t device, ino_t inode);
+
+/* Makes the lock's mtime now. */
+int lock_touch(struct store *store, const char *mailbox);
+
+/* Removes the lock if it is stale by Courier's rule. 0: removed. -ENOENT: there is none. -EBUSY: it
+ * is alive, and untouched. */
+int lock_break_stale(struct store *store, const char *mailbox);
+
+/* The path of the lock, terminated. */
+int lock_path(struct buf *out, const char *mailbox);

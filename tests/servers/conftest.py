@@ -1,0 +1,52 @@
+"""Fixtures: one laboratory and one store for all tests, a copy and a mount for each."""
+
+import pytest
+
+from servers.courier import Courier
+from servers.lab import Lab
+from servers.site import Site
+from servers.store import build
+
+# No test needs as long as this even on a machine that does other work.
+LONGEST_TEST = 240
+
+
+@pytest.fixture(scope="session", name="lab")
+def make_lab():
+    """The laboratory; whatever a test left running or mounted ends with it."""
+    laboratory = Lab()
+    yield laboratory
+    laboratory.close()
+
+
+@pytest.fixture(scope="session", name="courier")
+def make_courier(lab):
+    """Courier's programs."""
+    return Courier(lab)
+
+
+@pytest.fixture(scope="session", name="built_store")
+def build_store(lab, courier):
+    """The store that every test starts from; no test changes it."""
+    return build(lab, courier)
+
+
+@pytest.fixture(name="store")
+def copy_store(lab, built_store):
+    """A store of the test's own."""
+    store = built_store.copy(lab)
+    yield store
+    store.discard()
+
+
+@pytest.fixture(autouse=True)
+def _watchdog(lab):
+    with lab.watchdog(LONGEST_TEST):
+        yield
+
+
+@pytest.fixture(name="site")
+def make_site(lab, courier, store):
+    """The store, mounted, with both servers; its state is checked when the test is done."""
+    with Site(lab, courier, store) as site:
+        yield site

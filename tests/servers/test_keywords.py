@@ -1,0 +1,160 @@
+"""Keywords: Courier's directory below, Dovecot's letters above, the same words in both."""
+
+import os
+
+import pytest
+
+from servers.answers import same
+from servers.courier_files import KEYWORDS, base_name
+from servers.lab import as_mail_user
+from servers.mount import Mount
+from servers.store import ANN, BOB, GUS, letter
+
+MANY = [f"Word{number:02}" for number in range(30)]
+
+
+def control_file(site, user, folder="INBOX"):
+    """What Dovecot reads as dovecot-keywords, as {index: word}."""
+    with as_mail_user():
+        text = (site.seen(user, folder) / "dovecot-keywords").read_text(encoding="utf-8")
+    return dict(line.split(" ", 1) for line in text.splitlines())
+
+
+def store_by_courier(site, user, uids, flags, folder="INBOX"):
+    """A STORE through Courier, merged by a scan only if the session goes on."""
+    with site.courier.imap(site.store.maildir(user)) as imap:
+        imap.select(folder)
+        imap.command("UID STORE", uids, flags)
+
+
+def test_keywords_of_every_age(site):
+    """Those in `:list`, in merged updates and in pending updates are shown alike."""
+    assert (site.store.maildir(BOB) / KEYWORDS / ":list").exists()
+    pending = [name for name in os.listdir(site.store.maildir(BOB) / KEYWORDS)
+               if not name.startswith((".", ":"))]
+    assert pending, "an update that no scan has merged"
+    courier = site.ask_courier_on_a_copy(BOB)
+    same(courier, site.ask_dovecot(BOB), "Dovecot after Courier on a copy",
+         unbound={message for _, message in courier.pop3})
+    site.agree(BOB)
+
+
+def test_a_new_keyword_is_an_update_file(site):
+    """What Dovecot sets is in Courier's directory at once, without any session of Courier's."""
+    with site.dovecot.imap(BOB) as imap:
+        imap.select("INBOX")
+        uid = imap.uids()[0]
+        imap.command("UID STORE", uid, "+FLAGS (Fresh)")
+        written = [path.read_text(encoding="utf-8").split()
+                   for path in (site.store.maildir(BOB) / KEYWORDS).iterdir()
+                   if not path.name.startswith(":")]
+        assert any("Fresh" in words for words in written)
+    assert "Fresh" in site.agree(BOB).folders["INBOX"].messages[uid].flags
+
+
+def test_the_last_keyword_is_removed(site):
+    """A message may lose all its keywords through either server."""
+    store_by_courier(site, BOB, "1:*", "+FLAGS (Later)")
+    with site.dovecot.imap(BOB) as imap:
+        imap.select("INBOX")
+        imap.command("UID STORE 1:* -FLAGS (Later Pending)")
+    assert all(message.flags <= {"\\Seen"}
+               for message in site.agree(BOB).folders["INBOX"].messages.values())
+    store_by_courier(site, BOB, "1:*", "+FLAGS (Again)")
+    site.agree(BOB)
+    store_by_courier(site, BOB, "1:*", "-FLAGS (Again)")
+    assert all(message.flags <= {"\\Seen"}
+               for message in site.agree(BOB).folders["INBOX"].messages.values())
+
+
+def test_letters_stay_in_the_mount(site):
+    """Dovecot sees a letter in the name; the store's name has none."""
+    with site.dovecot.imap(ANN) as imap:
+        imap.select("INBOX")
+        imap.command("STORE 1 +FLAGS ($Label1 \\Seen)")
+    with as_mail_user():
+        shown = os.listdir(site.seen(ANN) / "cur")
+    stored = os.listdir(site.store.maildir(ANN) / "cur")
+    assert {base_name(name) for name in shown} == {base_name(name) for name in stored}
+    assert any(name.partition(":2,")[2].upper() != name.partition(":2,")[2] for name in shown)
+    assert all(name.partition(":2,")[2].upper() == name.partition(":2,")[2] for name in stored)
+    site.agree(ANN)
+
+
+def test_the_directory_changes_when_keywords_do(site):
+    """cur's time on the mount moves when Courier changes a keyword, and only then."""
+    site.agree(ANN)
+    with as_mail_user():
+        before = os.stat(site.seen(ANN) / "cur").st_mtime_ns
+        assert os.stat(site.seen(ANN) / "cur").st_mtime_ns == before
+    store_by_courier(site, ANN, 2, "+FLAGS (Changed)")
+    with as_mail_user():
+        assert os.stat(site.seen(ANN) / "cur").st_mtime_ns != before
+    site.agree(ANN)
+
+
+@pytest.mark.parametrize("forget", [False, True], ids=["kept", "deleted"])
+def test_letters_are_stable(site, forget):
+    """A remount gives every word the letter it had, also when Courier rewrote its list."""
+    site.agree(GUS)
+    before = control_file(site, GUS, "INBOX.A.B.C")
+    assert len(before) == 5
+    store_by_courier(site, GUS, "1:*", "+FLAGS (Another)", "INBOX.A.B.C")
+    site.agree(GUS)
+    site.mount.remount(forget)
+    site.agree(GUS)
+    after = control_file(site, GUS, "INBOX.A.B.C")
+    assert "Another" in after.values()
+    if not forget:
+        assert before.items() <= after.items()
+
+
+def test_letters_agree_between_two_mounts(site, lab):
+    """Two nodes that mount the same store give the words the same letters."""
+    with site.dovecot.imap(GUS) as imap:
+        imap.select("INBOX.A.B.C")
+        imap.command("STORE 1:2 +FLAGS (Zebra Apple)")
+    first = control_file(site, GUS, "INBOX.A.B.C")
+    with Mount(lab, site.store.path) as other:
+        path = other.point / site.store.folder(GUS, "INBOX.A.B.C").relative_to(site.store.path)
+        with as_mail_user():
+            text = (path / "dovecot-keywords").read_text(encoding="utf-8")
+    assert dict(line.split(" ", 1) for line in text.splitlines()) == first
+
+
+def test_more_keywords_than_letters(site):
+    """26 are shown, the others stay with Courier untouched, and the log says so once."""
+    with site.courier.imap(site.store.maildir(BOB)) as imap:
+        imap.command("CREATE INBOX.Viele")
+        for number in range(3):
+            imap.append("INBOX.Viele", letter(number), " ".join(MANY[number * 10:][:10]))
+        imap.select("INBOX.Viele")
+    couriers = site.ask_courier_on_a_copy(BOB).folders["INBOX.Viele"].messages
+    with site.dovecot.imap(BOB) as imap:
+        imap.select("INBOX.Viele")
+        shown = imap.flags()
+        for uid, flags in shown.items():
+            assert flags <= couriers[uid].flags
+        assert sum(map(len, shown.values())) == 26
+        removed = sorted(shown[1])[0]
+        imap.command("STORE 1:3 +FLAGS (\\Seen)")
+        imap.command(f"STORE 1 -FLAGS ({removed})")
+    with site.courier.imap(site.store.maildir(BOB)) as imap:
+        imap.select("INBOX.Viele")
+        for uid, flags in imap.flags().items():
+            gone = {removed} if uid == 1 else set()
+            assert flags == (couriers[uid].flags | {"\\Seen"}) - gone
+    said = [line for line in site.mount.log_lines("warning") if "Viele" in line]
+    assert len(said) == 1 and "26" in said[0]
+
+
+def test_spelling(site):
+    """The first spelling of a word wins, and odd but legal words arrive."""
+    words = ["a.b", "x/y", "c:d", "+plus", "$Dollar", "under_score", "semi;colon", "#hash"]
+    with site.dovecot.imap(BOB) as imap:
+        imap.select("INBOX")
+        uid = imap.uids()[0]
+        imap.command("UID STORE", uid, f"+FLAGS ({' '.join(words)})")
+        imap.command("UID STORE", imap.uids()[1], "+FLAGS (LATER)")
+    shown = site.agree(BOB).folders["INBOX"].messages
+    assert set(words) <= shown[uid].flags

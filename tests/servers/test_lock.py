@@ -1,0 +1,238 @@
+"""The two locks are one: who holds Dovecot's holds Courier's, and the other way round."""
+
+import contextlib
+import os
+import select
+import socket
+import subprocess
+import time
+
+import pytest
+
+from servers.lab import as_mail_user, wait_until
+from servers.store import ANN, letter
+
+HOST = socket.gethostname()
+QUIET = 1.5  # seconds without an answer that count as "it waits"
+BY_LINK = {"dotlock_use_excl": "no"}
+
+
+def courier_lock(site):
+    """The lock of Ann's INBOX in the store."""
+    return site.store.maildir(ANN) / "tmp" / "courier.lock"
+
+
+def dovecot_lock(site):
+    """The same lock as Dovecot sees it."""
+    return site.seen(ANN) / "dovecot-uidlist.lock"
+
+
+def take_as_courier(site, content):
+    """Courier's lock, made as Courier makes it."""
+    with as_mail_user():
+        draft = courier_lock(site).with_name("1700000000.M1P1_courierlock.other")
+        draft.write_text(content, encoding="ascii")
+        os.link(draft, courier_lock(site))
+        draft.unlink()
+
+
+def take_as_dovecot(site, content=f"{os.getpid()}:{HOST}"):
+    """Dovecot's lock, made as Dovecot makes it; its device and inode."""
+    with as_mail_user():
+        descriptor = os.open(dovecot_lock(site), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        os.write(descriptor, content.encode())
+        made = os.fstat(descriptor)
+        os.close(descriptor)
+    return made.st_dev, made.st_ino
+
+
+@contextlib.contextmanager
+def live_process(lab):
+    """The pid of a process that lives while the block runs."""
+    process = lab.spawn(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    try:
+        yield process.pid
+    finally:
+        process.stdin.close()
+        lab.end(process)
+
+
+@pytest.fixture(name="dead_pid")
+def find_dead_pid(lab):
+    """The pid of a process that has just ended."""
+    with live_process(lab) as pid:
+        pass
+    return pid
+
+
+class Waiting:
+    """A SELECT or APPEND that was sent and whose answer is still to come."""
+
+    def __init__(self, imap, text):
+        self._imap = imap
+        imap.connection.send(f"w {text}\r\n".encode())
+
+    def is_quiet(self, seconds=QUIET):
+        """Whether no answer comes for a while."""
+        return not select.select([self._imap.connection.socket], [], [], seconds)[0]
+
+    def finish(self):
+        """The status that the answer has at last."""
+        reply = self._imap.collect("w")
+        assert reply.status == "OK", reply
+        return reply
+
+
+def expunge_first(imap):
+    """Makes a session's next EXPUNGE need the lock."""
+    imap.select("INBOX")
+    imap.command("STORE 1 +FLAGS (\\Deleted)")
+
+
+@pytest.mark.parametrize("settings", [{}, BY_LINK], ids=["exclusive", "link"])
+def test_dovecot_waits_for_a_live_courier(site, lab, settings):
+    """While a live process holds Courier's lock, Dovecot waits; then it goes on."""
+    with site.dovecot.imap(ANN, **settings) as imap, live_process(lab) as pid:
+        expunge_first(imap)
+        take_as_courier(site, f"{pid}:{HOST}")
+        waiting = Waiting(imap, "EXPUNGE")
+        assert waiting.is_quiet()
+        with as_mail_user():
+            assert dovecot_lock(site).read_text(encoding="ascii") == f"{pid}:{HOST}"
+            courier_lock(site).unlink()
+        waiting.finish()
+    site.agree(ANN)
+
+
+def test_dovecot_gives_up_in_time(site, lab):
+    """A lock that is never released costs Dovecot its timeout and nothing else."""
+    before = site.ask_dovecot(ANN)
+    site.expected_complaints += ["Timeout", "timed out", "lock"]
+    with live_process(lab) as pid:
+        take_as_courier(site, f"{pid}:{HOST}")
+        with site.dovecot.imap(ANN, mail_max_lock_timeout="2 secs") as imap:
+            reply = imap.append("INBOX", letter(1), "\\Seen $Label1", expect=None)
+            assert reply.status == "NO"
+        with as_mail_user():
+            courier_lock(site).unlink()
+    assert site.agree(ANN).folders["INBOX"] == before.folders["INBOX"]
+
+
+def test_courier_waits_for_dovecot(site):
+    """While Dovecot holds its lock, Courier gives out no UID."""
+    with site.courier.imap(site.store.maildir(ANN)) as imap:
+        made = take_as_dovecot(site)
+        assert courier_lock(site).read_text(encoding="ascii") == f"{os.getpid()}:{HOST}"
+        waiting = Waiting(imap, "SELECT INBOX")
+        assert waiting.is_quiet()
+        with as_mail_user():
+            shown = os.lstat(dovecot_lock(site))
+            assert (shown.st_dev, shown.st_ino) == made
+            dovecot_lock(site).unlink()
+        waiting.finish()
+    assert not courier_lock(site).exists()
+    site.agree(ANN)
+
+
+def test_the_lock_taken_by_link(site):
+    """link() onto the lock's name is the same request, with the same answer when it is held."""
+    with as_mail_user():
+        draft = dovecot_lock(site).with_name("temp.host.1.abc")
+        draft.write_text(f"{os.getpid()}:{HOST}", encoding="ascii")
+        os.link(draft, dovecot_lock(site))
+        assert courier_lock(site).read_text(encoding="ascii") == f"{os.getpid()}:{HOST}"
+        with pytest.raises(FileExistsError):
+            os.link(draft, dovecot_lock(site))
+        with pytest.raises(FileExistsError):
+            os.open(dovecot_lock(site), os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        draft.unlink()
+        dovecot_lock(site).unlink()
+    assert not courier_lock(site).exists()
+    site.agree(ANN)
+
+
+def test_one_mailbox_at_a_time(site):
+    """A lock on one mailbox holds up nobody in another one."""
+    site.ask_dovecot(ANN)
+    lock = site.seen(ANN, "INBOX.Sent") / "dovecot-uidlist.lock"
+    with as_mail_user():
+        lock.write_text(f"{os.getpid()}:{HOST}", encoding="ascii")
+    with site.courier.imap(site.store.maildir(ANN)) as imap:
+        imap.select("INBOX")
+    with site.dovecot.imap(ANN) as imap:
+        imap.append("INBOX", letter(1), "\\Seen")
+        imap.append("INBOX.Lists", letter(2), "\\Seen")
+    with as_mail_user():
+        lock.unlink()
+    site.agree(ANN)
+
+
+def test_dovecot_breaks_the_lock_of_a_dead_courier(site, dead_pid):
+    """A lock whose process is gone holds up Dovecot for some seconds only."""
+    take_as_courier(site, f"{dead_pid}:{HOST}")
+    with site.dovecot.imap(ANN) as imap:
+        imap.append("INBOX", letter(1), "\\Seen")
+    assert not courier_lock(site).exists()
+    site.agree(ANN)
+
+
+def test_dovecot_breaks_an_old_lock_of_another_host(site):
+    """A lock of another host counts for two minutes, as it does for Courier."""
+    take_as_courier(site, "4711:elsewhere")
+    old = time.time() - 130
+    os.utime(courier_lock(site), (old, old))
+    with site.dovecot.imap(ANN) as imap:
+        imap.append("INBOX", letter(1), "\\Seen")
+    assert not courier_lock(site).exists()
+    site.agree(ANN)
+
+
+def test_dovecot_honours_a_fresh_lock_of_another_host(site):
+    """The process of another host cannot be asked, so its lock counts."""
+    with site.dovecot.imap(ANN) as imap:
+        expunge_first(imap)
+        take_as_courier(site, "4711:elsewhere")
+        waiting = Waiting(imap, "EXPUNGE")
+        assert waiting.is_quiet(4)
+        with as_mail_user():
+            courier_lock(site).unlink()
+        waiting.finish()
+    site.agree(ANN)
+
+
+def test_courier_breaks_the_lock_of_a_dead_dovecot(site, dead_pid):
+    """A lock that a dead Dovecot left behind holds up Courier for some seconds only."""
+    take_as_dovecot(site, f"{dead_pid}:{HOST}")
+    with site.courier.imap(site.store.maildir(ANN)) as imap:
+        imap.select("INBOX")
+    assert not courier_lock(site).exists()
+    site.agree(ANN)
+
+
+def test_a_new_daemon_releases_what_a_dead_one_left(site):
+    """kill -9 of the daemon while a live process holds the lock: mounting again frees it."""
+    take_as_dovecot(site)
+    site.mount.kill()
+    assert courier_lock(site).exists()
+    site.mount.start()
+    wait_until(lambda: not courier_lock(site).exists(), "the lock is released")
+    site.agree(ANN)
+
+
+def test_unmounting_releases_the_lock(site):
+    """An orderly end leaves no lock behind either."""
+    take_as_dovecot(site)
+    site.mount.remount()
+    assert not courier_lock(site).exists()
+    site.agree(ANN)
+
+
+def test_the_lock_of_a_killed_dovecot(site):
+    """imap killed while it waits or works leaves nothing that stops the next one."""
+    for _ in range(5):
+        imap = site.dovecot.imap(ANN)
+        imap.connection.send(b"a SELECT INBOX\r\nb STORE 1:* +FLAGS (\\Answered)\r\n"
+                             b"c STORE 1:* -FLAGS (\\Answered)\r\n")
+        os.kill(imap.connection.pid, 9)
+        imap.close()
+    site.agree(ANN)
