@@ -4,7 +4,8 @@
 #   make demo           the short show, on a fresh machine
 #   make check          every test there is, on a fresh machine
 #   make unit           the unit tests, under AddressSanitizer and UBSan
-#   make fuzz-short     each fuzz target for FUZZ_SECONDS
+#   make fuzz-short     each fuzz target on FUZZ_COUNT inputs
+#   make fuzz           each for FUZZ_SECONDS, with libFuzzer (clang)
 #   make tidy           clang-tidy
 #   make format         clang-format, in place (format-check only looks)
 #   make install        into $(DESTDIR)$(PREFIX)
@@ -17,8 +18,13 @@ MAKEFLAGS += --no-builtin-rules
 CC := gcc
 CLANG := clang
 PREFIX ?= /usr/local
-FUZZ_SECONDS ?= 10
+FUZZ_COUNT ?= 20000
+FUZZ_SECONDS ?= 60
 PYTEST := /usr/bin/python3 -m pytest
+
+# make V=1 shows the commands.
+Q := $(if $(V),,@)
+say := @$(if $(V),\#,echo)
 
 # pkg-config is asked once, and only by a make that compiles.
 LIBRARIES := fuse3 lmdb libxxhash
@@ -45,6 +51,7 @@ FUZZ_SOURCES := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 C_FILES := $(SOURCES) $(sort $(wildcard fs/*/*.h cache/*.h tests/unit/*.[ch] tests/fuzz/*.[ch]))
 
 room_objects := $(ROOM_SOURCES:%.c=build/obj/%.o)
+asan_objects := $(ROOM_SOURCES:%.c=build/asan/obj/%.o)
 test_programs := $(TEST_SOURCES:tests/unit/%.c=build/asan/%)
 fuzz_programs := $(FUZZ_SOURCES:tests/fuzz/%.c=build/fuzz/%)
 
@@ -52,23 +59,30 @@ fuzz_programs := $(FUZZ_SOURCES:tests/fuzz/%.c=build/fuzz/%)
 all: build/courierfs build/courierctl
 
 build/courierfs: $(room_objects) $(MOUNT_MAIN:%.c=build/obj/%.o)
-	$(CC) $(CFLAGS) $(LINK_HARDENING) -pthread $^ $(library_libs) -o $@
+	$(say) LINK $@
+	$(Q)$(CC) $(CFLAGS) $(LINK_HARDENING) -pthread $^ $(library_libs) -o $@.new
+	$(Q)mv $@.new $@
 
 build/courierctl: $(room_objects) $(CTL_SOURCES:%.c=build/obj/%.o)
-	$(CC) $(CFLAGS) $(LINK_HARDENING) -pthread $^ $(library_libs) -o $@
+	$(say) LINK $@
+	$(Q)$(CC) $(CFLAGS) $(LINK_HARDENING) -pthread $^ $(library_libs) -o $@.new
+	$(Q)mv $@.new $@
 
 build/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(compile_flags) $(CFLAGS) $(HARDENING) -c $< -o $@
+	$(say) CC $<
+	$(Q)$(CC) $(compile_flags) $(CFLAGS) $(HARDENING) -c $< -o $@
 
 # ---- unit tests ----
 
 build/asan/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(compile_flags) -O1 -g $(SANITIZERS) -c $< -o $@
+	$(say) CC $< with sanitizers
+	$(Q)$(CC) $(compile_flags) -O1 -g $(SANITIZERS) -c $< -o $@
 
-build/asan/%: build/asan/obj/tests/unit/%.o $(ROOM_SOURCES:%.c=build/asan/obj/%.o)
-	$(CC) $(SANITIZERS) -pthread $^ $(library_libs) -lcmocka -o $@
+build/asan/%: build/asan/obj/tests/unit/%.o $(asan_objects)
+	$(say) LINK $@
+	$(Q)$(CC) $(SANITIZERS) -pthread $^ $(library_libs) -lcmocka -o $@
 
 .PHONY: unit
 unit: $(test_programs)
@@ -76,26 +90,36 @@ unit: $(test_programs)
 	for program in $(test_programs); do ./$$program || status=1; done; \
 	exit $$status
 
-# ---- fuzzing: tests/fuzz/fuzz_NAME.c, with tests/fuzz/NAME.dict and tests/fuzz/NAME/ (seeds) ----
+# ---- fuzzing: tests/fuzz/fuzz_NAME.c, seeds in tests/fuzz/corpus/NAME ----
 
-build/fuzz/obj/%.o: %.c Makefile
+# Without libFuzzer, which needs clang: each target on FUZZ_COUNT mutations of its seeds.
+build/fuzz/%: build/asan/obj/tests/fuzz/%.o build/asan/obj/tests/fuzz/standalone.o $(asan_objects)
 	@mkdir -p $(@D)
-	$(CLANG) $(compile_flags) -O1 -g $(SANITIZERS) -fsanitize=fuzzer-no-link -c $< -o $@
-
-build/fuzz/%: build/fuzz/obj/tests/fuzz/%.o $(ROOM_SOURCES:%.c=build/fuzz/obj/%.o)
-	$(CLANG) $(SANITIZERS) -fsanitize=fuzzer -pthread $^ $(library_libs) -o $@
+	$(say) LINK $@
+	$(Q)$(CC) $(SANITIZERS) -pthread $^ $(library_libs) -o $@
 
 .PHONY: fuzz-short
 fuzz-short: $(fuzz_programs)
-	@for program in $(fuzz_programs); do \
-		name=$${program#build/fuzz/fuzz_}; \
-		corpus=build/fuzz/corpus/$$name; mkdir -p $$corpus; \
-		seeds=tests/fuzz/$$name; [ -d $$seeds ] || seeds=; \
-		dict=; [ ! -f tests/fuzz/$$name.dict ] || dict=-dict=tests/fuzz/$$name.dict; \
-		echo "fuzzing $$name for $(FUZZ_SECONDS) s"; \
-		./$$program -max_total_time=$(FUZZ_SECONDS) -timeout=10 -artifact_prefix=build/fuzz/ \
-			$$dict $$corpus $$seeds >build/fuzz/$$name.log 2>&1 || \
-			{ tail -n 60 build/fuzz/$$name.log; exit 1; }; \
+	@cd build/fuzz && for name in $(FUZZ_SOURCES:tests/fuzz/fuzz_%.c=%); do \
+		./fuzz_$$name -n $(FUZZ_COUNT) ../../tests/fuzz/corpus/$$name || exit 1; \
+	done
+
+# With it, for FUZZ_SECONDS each.
+build/libfuzzer/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(say) CLANG $<
+	$(Q)$(CLANG) $(compile_flags) -O1 -g $(SANITIZERS) -fsanitize=fuzzer-no-link -c $< -o $@
+
+build/libfuzzer/%: build/libfuzzer/obj/tests/fuzz/%.o $(ROOM_SOURCES:%.c=build/libfuzzer/obj/%.o)
+	$(say) LINK $@
+	$(Q)$(CLANG) $(SANITIZERS) -fsanitize=fuzzer -pthread $^ $(library_libs) -o $@
+
+.PHONY: fuzz
+fuzz: $(FUZZ_SOURCES:tests/fuzz/%.c=build/libfuzzer/%)
+	@for name in $(FUZZ_SOURCES:tests/fuzz/fuzz_%.c=%); do \
+		corpus=build/libfuzzer/corpus/$$name; mkdir -p $$corpus; \
+		build/libfuzzer/fuzz_$$name -max_total_time=$(FUZZ_SECONDS) -timeout=10 \
+			-artifact_prefix=build/libfuzzer/ $$corpus tests/fuzz/corpus/$$name || exit 1; \
 	done
 
 # ---- style ----
@@ -111,10 +135,13 @@ tidy: $(SOURCES:%.c=build/tidy/%.ok)
 
 build/tidy/%.ok: %.c .clang-tidy
 	@mkdir -p $(@D)
-	clang-tidy --quiet $< -- $(LANGUAGE) $(library_cflags)
+	$(say) TIDY $<
+	$(Q)clang-tidy --quiet $< -- $(LANGUAGE) $(library_cflags)
 	@touch $@
 
 # ---- everything, also on a machine that has nothing yet ----
+
+JOBS := -j$(shell nproc)
 
 .PHONY: demo check servers prepare
 prepare:
@@ -122,14 +149,14 @@ prepare:
 	scripts/fetch-courier
 
 demo: prepare
-	$(MAKE) all
+	$(MAKE) $(JOBS) all
 	scripts/demo
 
 check: prepare
 	$(MAKE) format-check
-	$(MAKE) all
-	$(MAKE) unit
-	$(MAKE) fuzz-short
+	$(MAKE) $(JOBS) all
+	$(MAKE) $(JOBS) unit
+	$(MAKE) $(JOBS) fuzz-short
 	$(MAKE) servers
 
 servers: all
@@ -145,6 +172,6 @@ install: all
 
 # Courier's packages stay: they are a download.
 clean:
-	rm -rf build/obj build/asan build/fuzz build/tidy build/courierfs build/courierctl
+	rm -rf build/obj build/asan build/fuzz build/libfuzzer build/tidy build/courierfs build/courierctl
 
--include $(shell find build -name '*.d' -type f -not -path 'build/courier/*' 2>/dev/null)
+-include $(shell find build/obj build/asan build/libfuzzer -name '*.d' 2>/dev/null)

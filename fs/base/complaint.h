@@ -1,7 +1,8 @@
 /* How format code tells of damaged input.
  *
  * A parser calls say() once for each damaged place, then takes the step its header defines. It
- * prints nothing itself: only the caller knows which file this is and whether it was told before. */
+ * prints nothing itself: only the caller knows which file this is and whether it was told before.
+ */
 #pragma once
 
 #include "base/span.h"

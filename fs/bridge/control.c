@@ -62,11 +62,13 @@ static int lookup_uidlist(struct mailbox *mailbox, const struct caller *caller,
     /* Frozen while the lock is held here, except that what Dovecot spoiled is shown afresh. */
     bool frozen =
         mailbox->lock.held && mailbox->file[CONTROL_UIDLIST] != NULL && !mailbox->view_outdated;
-    pop3_notice_caller(mailbox, caller);
+    bool is_pop3 = pop3_is_caller(mailbox, caller);
     if (!frozen) {
         int result = uidlist_refresh(mailbox);
         if (result == 0)
             result = pop3_enter_messages(mailbox);
+        if (result == 0 && is_pop3 && mailbox->order_unsure)
+            result = uidlist_settle_order(mailbox);
         if (result < 0)
             return result;
     }
@@ -141,11 +143,9 @@ int control_list(struct bridge *bridge, const struct caller *caller, const struc
 /* ---- create, link, unlink, rename ------------------------------------------------------------ */
 
 static int create_written(struct mailbox *mailbox, const struct caller *caller,
-                          enum control_kind kind, bool exclusive, mode_t mode,
+                          enum control_kind kind, mode_t mode, uint64_t ino,
                           struct control_file **file_r)
 {
-    if (exclusive && mailbox->file[kind] != NULL)
-        return -EEXIST;
     bool needs_lock = kind == CONTROL_UIDLIST_TMP || kind == CONTROL_KEYWORDS_LOCK;
     if (needs_lock && !(mailbox->lock.held && mailbox->lock.pid == caller->pid))
         return -EACCES;
@@ -159,7 +159,7 @@ static int create_written(struct mailbox *mailbox, const struct caller *caller,
             return result;
     }
     struct control_file *file;
-    int result = control_file_new(mailbox, kind, bridge_new_ino(mailbox->bridge), &file);
+    int result = control_file_new(mailbox, kind, ino, &file);
     if (result < 0)
         return result;
     file->mode = mode & 0777;
@@ -181,30 +181,64 @@ int control_create(struct bridge *bridge, const struct caller *caller, const str
         return result;
     if (kind == CONTROL_UIDLIST_LOCK)
         result = lock_create(mailbox, caller, NULL, file_r);
-    else if (is_written_file(kind))
-        result = create_written(mailbox, caller, kind, exclusive, mode, file_r);
-    else
+    else if (!is_written_file(kind))
         result = -EPERM;
+    else if (exclusive && mailbox->file[kind] != NULL)
+        result = -EEXIST;
+    else
+        result = create_written(mailbox, caller, kind, mode, bridge_new_ino(bridge), file_r);
     mailbox_leave(mailbox);
     return result;
 }
 
-/* A lock file made by link holds what the temporary file held; that stays with its maker. */
+int control_file_reload(struct control_file *file)
+{
+    if (file->linked == NULL)
+        return 0;
+    struct stat st;
+    buf_clear(&file->content);
+    int result = store_read_file(file->mailbox->bridge->store, file->linked, WRITTEN_LIMIT,
+                                 &file->content, &st);
+    if (result == 0)
+        file->mtime = st.st_mtim;
+    return result;
+}
+
+/* Dovecot (dotlock_use_excl=no) makes a temporary file, links it to the lock's name, unlinks the
+ * temporary name, and writes the new content through the descriptor it still has. So the file must
+ * stay reachable: it gets one more name in tmp/, which goes when the lock does. */
 static int link_written(struct mailbox *mailbox, const struct caller *caller, const char *from,
                         enum control_kind kind, struct control_file **file_r)
 {
+    struct store *store = mailbox->bridge->store;
     if (kind != CONTROL_KEYWORDS_LOCK && kind != CONTROL_SUBSCRIPTIONS_LOCK)
         return -EPERM;
-    BUF_AUTO content = BUF_EMPTY;
+    if (mailbox->file[kind] != NULL)
+        return -EEXIST;
+    BUF_AUTO name = BUF_EMPTY;
     struct stat st;
-    int result = store_read_file(mailbox->bridge->store, from, WRITTEN_LIMIT, &content, &st);
+    int result = store_unique_path(store, mailbox->path, "linked", &name);
     if (result == 0)
-        result = create_written(mailbox, caller, kind, true, st.st_mode, file_r);
+        result = store_link(store, from, name.data);
+    if (result == 0)
+        result = store_stat(store, name.data, &st);
+    if (result == 0)
+        result =
+            create_written(mailbox, caller, kind, st.st_mode, store_shown_ino(store, &st), file_r);
     if (result < 0)
         return result;
-    (*file_r)->content = content;
-    content = BUF_EMPTY;
-    return 0;
+    (*file_r)->linked = steal_pointer(&name.data);
+    name = BUF_EMPTY;
+    return control_file_reload(*file_r);
+}
+
+/* Forgets a written file: it was recorded, or unlinked. */
+static void end_written(struct mailbox *mailbox, enum control_kind kind)
+{
+    const struct control_file *file = mailbox->file[kind];
+    if (file != NULL && file->linked != NULL)
+        (void)store_unlink(mailbox->bridge->store, file->linked);
+    mailbox_set_file(mailbox, kind, NULL);
 }
 
 int control_link(struct bridge *bridge, const struct caller *caller, const char *from,
@@ -236,7 +270,7 @@ int control_unlink(struct bridge *bridge, const struct caller *caller, const str
     } else {
         if (mailbox->file[kind] == NULL)
             result = is_written_file(kind) ? -ENOENT : 0;
-        mailbox_set_file(mailbox, kind, NULL);
+        end_written(mailbox, kind);
     }
     mailbox_leave(mailbox);
     return result;
@@ -249,7 +283,11 @@ int control_rename(struct bridge *bridge, const struct caller *caller, const str
     int result = enter(bridge, caller, dir, from, &mailbox);
     if (result < 0)
         return result;
-    if (from == CONTROL_UIDLIST_TMP && to == CONTROL_UIDLIST)
+    if (mailbox->file[from] != NULL)
+        result = control_file_reload(mailbox->file[from]);
+    if (result < 0)
+        ;
+    else if (from == CONTROL_UIDLIST_TMP && to == CONTROL_UIDLIST)
         result = uidlist_record_rewrite(mailbox);
     else if (from == CONTROL_KEYWORDS_LOCK && to == CONTROL_KEYWORDS)
         result = keywords_record(mailbox);
@@ -257,6 +295,8 @@ int control_rename(struct bridge *bridge, const struct caller *caller, const str
         result = subscriptions_record(mailbox);
     else
         result = -EPERM;
+    if (result == 0 && from != CONTROL_UIDLIST_TMP)
+        end_written(mailbox, from);
     mailbox_leave(mailbox);
     return result;
 }
@@ -282,6 +322,7 @@ int control_stat(struct control_file *file, const struct caller *caller, struct 
     int result = mailbox_resume(mailbox, caller);
     if (result < 0)
         return result;
+    result = control_file_reload(file);
     memset(st_r, 0, sizeof(*st_r));
     st_r->st_ino = file->ino;
     st_r->st_mode = S_IFREG | file->mode;
@@ -293,7 +334,7 @@ int control_stat(struct control_file *file, const struct caller *caller, struct 
     st_r->st_blocks = (st_r->st_size + 511) / 512;
     st_r->st_mtim = st_r->st_ctim = st_r->st_atim = file->mtime;
     mailbox_leave(mailbox);
-    return 0;
+    return result;
 }
 
 /* Copies what lies at OFFSET of PART, which begins at START of the file. */
@@ -314,6 +355,11 @@ ssize_t control_read(struct control_file *file, const struct caller *caller, voi
     int result = mailbox_resume(mailbox, caller);
     if (result < 0)
         return result;
+    result = control_file_reload(file);
+    if (result < 0) {
+        mailbox_leave(mailbox);
+        return result;
+    }
     size_t at = (size_t)offset;
     size_t done = copy_part(&file->content, 0, out, size, at);
     if (visible_size(file, caller) > file->content.len)

@@ -36,6 +36,7 @@
 #include <string.h>
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/sort.h"
 #include "bridge/held_locks.h"
 #include "bridge/sources.h"
 #include "courier/name.h"
@@ -139,7 +140,7 @@ static int claims_for_unknown(const struct uiddb *db, const struct dir_list *cur
     base_map_release(&known);
     if (claims == NULL)
         return -ENOMEM;
-    qsort(claims, count, sizeof(*claims), compare_claims);
+    sort_stable(claims, count, sizeof(*claims), compare_claims);
     for (size_t i = 0; i < count; i++)
         claims[i].uid = db->uidnext + (uint32_t)i;
     *claims_r = claims;
@@ -220,8 +221,19 @@ static int complete_cur(struct mailbox *mailbox, struct sources *sources, struct
     return 0;
 }
 
-static int move_known_from_new(struct mailbox *mailbox, const struct uiddb *db)
+static bool is_any(const void *arg, struct span base)
 {
+    (void)arg;
+    (void)base;
+    return true;
+}
+
+/* Step 2. For Dovecot's POP3 server everything moves, as courierpop3d moves it at login: so that
+ * its messages get UIDs, and their places in the order, as Courier would give them. */
+static int move_from_new(struct mailbox *mailbox, const struct uiddb *db, bool is_pop3)
+{
+    if (is_pop3)
+        return move_new_to_cur(mailbox, is_any, NULL);
     if (db->count == 0)
         return 0;
     struct base_map known;
@@ -232,8 +244,9 @@ static int move_known_from_new(struct mailbox *mailbox, const struct uiddb *db)
     return result;
 }
 
-static int prepare(struct mailbox *mailbox)
+static int prepare(struct mailbox *mailbox, const struct caller *caller)
 {
+    bool is_pop3 = pop3_is_caller(mailbox, caller);
     if (!mailbox->cache_asked) {
         mailbox->cache_asked = true;
         view_recall(mailbox);
@@ -242,7 +255,7 @@ static int prepare(struct mailbox *mailbox)
     DIR_LIST_AUTO cur = DIR_LIST_EMPTY; /* holds the names that the sources come to point to */
     int result = sources_load(mailbox, &sources);
     if (result == 0)
-        result = move_known_from_new(mailbox, &sources.db);
+        result = move_from_new(mailbox, &sources.db, is_pop3);
     if (result == 0)
         result = complete_cur(mailbox, &sources, &cur);
     if (result == 0)
@@ -251,6 +264,8 @@ static int prepare(struct mailbox *mailbox)
         result = keywords_at_grant(mailbox);
     if (result == 0)
         result = pop3_enter_messages(mailbox);
+    if (result == 0 && is_pop3 && mailbox->order_unsure)
+        result = uidlist_settle_order(mailbox);
     return result;
 }
 
@@ -336,6 +351,10 @@ static int take(struct mailbox *mailbox, pid_t pid, const char *link_from, struc
     int result = link_from == NULL
                      ? lock_take(bridge->home, mailbox->path, pid, st_r)
                      : lock_take_by_link(bridge->home, mailbox->path, link_from, st_r);
+    /* A stale lock is broken as Courier would; but the caller comes again to take it. A Courier
+     * that judged the same lock unlinks the name twice, and by then it has done so. */
+    if (result == -EEXIST)
+        (void)lock_break_stale(bridge->home, mailbox->path);
     home_end(mailbox);
     return result;
 }
@@ -361,6 +380,10 @@ int lock_lookup(struct mailbox *mailbox, struct control_file **file_r)
     }
     if (result < 0)
         return result;
+    /* A stale lock is not there: Dovecot would watch it for two minutes before it tries to create
+     * its own, which is when it is broken. */
+    if (!mailbox->lock.held && lock_is_stale(home, buf_span(&content), &st))
+        return -ENOENT;
     struct control_file *file = mailbox->file[CONTROL_UIDLIST_LOCK];
     uint64_t ino = store_shown_ino(home, &st);
     if (file == NULL || file->ino != ino) {
@@ -373,9 +396,7 @@ int lock_lookup(struct mailbox *mailbox, struct control_file **file_r)
     file->content = content;
     content = BUF_EMPTY;
     file->mtime = st.st_mtim;
-    file->uid = st.st_uid;
-    file->gid = st.st_gid;
-    file->mode = st.st_mode & 0777;
+    control_file_take_owner(file, &st);
     *file_r = control_ref(file);
     return 0;
 }
@@ -412,7 +433,7 @@ int lock_create(struct mailbox *mailbox, const struct caller *caller, const char
                                .gid = mailbox->acting.gid,
                                .touched = time(NULL),
                                .slot = slot};
-    result = prepare(mailbox);
+    result = prepare(mailbox, caller);
     if (result == 0)
         result = lock_lookup(mailbox, file_r);
     if (result < 0) {

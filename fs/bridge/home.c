@@ -9,13 +9,13 @@ static bool is_local(const struct mailbox *mailbox)
 
 void home_begin(struct mailbox *mailbox)
 {
-    if (is_local(mailbox))
+    if (is_local(mailbox) && mailbox->home_depth++ == 0)
         caller_become_daemon();
 }
 
 void home_end(struct mailbox *mailbox)
 {
-    if (is_local(mailbox))
+    if (is_local(mailbox) && --mailbox->home_depth == 0)
         (void)caller_become(&mailbox->acting);
 }
 

@@ -36,7 +36,7 @@ struct keyword_state {
     size_t count;
     size_t capacity;
     struct base_map bases;
-    uint64_t shown; /* changes when any shown letter does; 0 = no message has letters */
+    uint64_t shown; /* changes when any message's keywords do; 0 = none has any */
     bool told_too_many;
     bool unassigned; /* some name has no letter although one is free */
 };

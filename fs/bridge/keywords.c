@@ -72,12 +72,15 @@ static struct keyword_entry *need_entry(struct keyword_state *state, struct span
     return entry;
 }
 
-/* What the entry contributes to state->shown: a sum, so that it can be taken back. */
+/* What the entry contributes to state->shown: a sum, so that it can be taken back. Names without a
+ * letter count, too: Dovecot must come and take the lock, for only then they get one. */
 static uint64_t share_of(const struct keyword_state *state, const struct keyword_entry *entry)
 {
-    uint32_t letters = entry->letters | entry->unnamed;
+    uint64_t keywords = entry->letters | entry->unnamed;
+    if (entry->extra != NULL)
+        keywords += XXH3_64bits(entry->extra, strlen(entry->extra));
     struct span base = span_make(state->names.data + entry->base_offset, entry->base_len);
-    return letters == 0 ? 0 : XXH3_64bits_withSeed(base.text, base.len, letters);
+    return keywords == 0 ? 0 : XXH3_64bits_withSeed(base.text, base.len, keywords);
 }
 
 /* The keywords of one message as Courier has them, split by what the letters can say. */
@@ -572,9 +575,7 @@ int keywords_lookup(struct mailbox *mailbox, struct control_file **file_r)
         buf_add_span(&file->content, text);
         file->mtime = state->mapping_stat.st_mtim;
     }
-    file->uid = state->mapping_stat.st_uid;
-    file->gid = state->mapping_stat.st_gid;
-    file->mode = state->mapping_stat.st_mode & 0777;
+    control_file_take_owner(file, &state->mapping_stat);
     if (buf_error(&file->content) < 0)
         return -ENOMEM;
     *file_r = control_ref(file);
@@ -653,7 +654,5 @@ int keywords_record(struct mailbox *mailbox)
         result = write_mapping(mailbox, &merged, file->mtime.tv_sec);
     if (result == 0)
         result = name_the_unnamed(mailbox, &translation);
-    if (result == 0)
-        mailbox_set_file(mailbox, CONTROL_KEYWORDS_LOCK, NULL);
     return result;
 }

@@ -248,6 +248,16 @@ int control_file_new(struct mailbox *mailbox, enum control_kind kind, uint64_t i
     return 0;
 }
 
+void control_file_take_owner(struct control_file *file, const struct stat *st)
+{
+    const struct mailbox *mailbox = file->mailbox;
+    if (mailbox->bridge->home != mailbox->bridge->store)
+        st = &mailbox->dir;
+    file->uid = st->st_uid;
+    file->gid = st->st_gid;
+    file->mode = st->st_mode & 0666;
+}
+
 struct control_file *control_ref(struct control_file *file)
 {
     atomic_fetch_add(&file->references, 1);
@@ -259,6 +269,7 @@ void control_unref(struct control_file *file)
     if (file == NULL || atomic_fetch_sub(&file->references, 1) > 1)
         return;
     struct mailbox *mailbox = file->mailbox;
+    free(file->linked);
     buf_release(&file->content);
     buf_release(&file->pending);
     free(file);

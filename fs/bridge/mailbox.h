@@ -29,6 +29,8 @@ struct control_file {
     uid_t uid;
     gid_t gid;
     mode_t mode;
+    char *linked; /* the store's file it was made from by link(), under a name of ours: its maker
+                     goes on writing there; NULL = content is all */
 };
 
 /* Courier's lock as long as a process on this mount holds it. */
@@ -66,6 +68,7 @@ struct mailbox {
     pthread_mutex_t mutex;
     char *path; /* where it was last time */
     struct stat dir;
+    unsigned home_depth;  /* home_begin less home_end */
     struct caller acting; /* whose rights the thread that holds the mutex uses */
     struct control_file *file[CONTROL_KIND_COUNT]; /* current ones, each one reference */
     struct view view;                              /* of file[CONTROL_UIDLIST]; empty without it */
@@ -83,6 +86,7 @@ struct mailbox {
     bool foreign_letters;        /* some name in cur has lower-case letters in the store */
     struct signature subscribed; /* of what file[CONTROL_SUBSCRIPTIONS] was made from */
     bool used_by_pop3;
+    bool order_unsure;             /* lines were appended since the POP3 order was last compared */
     struct signature entered_list; /* the size list when every message up to ... */
     uint32_t entered_uid;          /* ... this UID was in it */
     char *refused;                 /* why the mailbox is refused; NULL = it is not */
@@ -135,6 +139,9 @@ bool mailbox_is_inbox(const struct mailbox *mailbox);
 /* A new control file; *file_r carries one reference. The mutex is held. */
 int control_file_new(struct mailbox *mailbox, enum control_kind kind, uint64_t ino,
                      struct control_file **file_r);
+/* Shows FILE as ST's owner's, or, where what it is made from lies in the local tree, as the
+ * mailbox's owner's. */
+void control_file_take_owner(struct control_file *file, const struct stat *st);
 /* Makes FILE (may be NULL) the current one of KIND; takes over the caller's reference. */
 void mailbox_set_file(struct mailbox *mailbox, enum control_kind kind, struct control_file *file);
 /* An inode number nobody had before on this mount, never one of the store's. */
@@ -149,7 +156,8 @@ void mailbox_refuse(struct mailbox *mailbox, const char *why);
 
 /* ---- Courier's and our files in the mailbox, by name (home.c) -------------------------------- */
 
-/* Around calls on bridge->home: the local tree belongs to the daemon, not to the caller. */
+/* Around calls on bridge->home: the local tree belongs to the daemon, not to the caller. May be
+ * nested. */
 void home_begin(struct mailbox *mailbox);
 void home_end(struct mailbox *mailbox);
 
@@ -169,6 +177,9 @@ int home_replace(struct mailbox *mailbox, const char *name, struct span content,
 /* present.c: brings view and file[CONTROL_UIDLIST] up to date with Courier's files. -ENOENT: there
  * is no uid database. -EIO: refused. */
 int uidlist_refresh(struct mailbox *mailbox);
+/* present.c: makes a new generation if the view's POP3 order is not Courier's. For a view that was
+ * just refreshed. */
+int uidlist_settle_order(struct mailbox *mailbox);
 
 /* One (UID, base name) that Dovecot, or the grant, wants to be so; keys as in the uidlist line. */
 struct uid_claim {
@@ -202,12 +213,15 @@ void lock_housekeeping(struct mailbox *mailbox, time_t now);
 /* pop3.c: enters the view's messages that Courier's size list lacks. Does nothing unless the
  * mailbox is used by POP3. */
 int pop3_enter_messages(struct mailbox *mailbox);
-/* Notes that Dovecot's POP3 server uses the mailbox, if CALLER is one. */
-void pop3_notice_caller(struct mailbox *mailbox, const struct caller *caller);
+/* Whether CALLER is Dovecot's POP3 server and the mailbox an INBOX; then that is noted, too. */
+bool pop3_is_caller(struct mailbox *mailbox, const struct caller *caller);
 
 /* remember.c: the view to and from the cache. */
 void view_recall(struct mailbox *mailbox);
 void view_remember(struct mailbox *mailbox);
+
+/* control.c: reads what the maker of a linked file wrote since. 0 or -errno. */
+int control_file_reload(struct control_file *file);
 
 /* keywords.c, subscriptions.c: the other control files. */
 int keywords_lookup(struct mailbox *mailbox, struct control_file **file_r);

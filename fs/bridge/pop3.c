@@ -35,19 +35,21 @@
 #define LIST_LIMIT ((size_t)4 << 30)
 #define READ_SIZE (64 * 1024)
 
-void pop3_notice_caller(struct mailbox *mailbox, const struct caller *caller)
+bool pop3_is_caller(struct mailbox *mailbox, const struct caller *caller)
 {
-    if (mailbox->used_by_pop3 || caller->pid == 0 || !mailbox_is_inbox(mailbox))
-        return;
+    if (caller->pid == 0 || !mailbox_is_inbox(mailbox))
+        return false;
     char path[64];
     char name[32] = "";
     snprintf(path, sizeof(path), "/proc/%d/comm", (int)caller->pid);
     FILE *file = fopen(path, "re");
     if (file == NULL)
-        return;
-    if (fgets(name, sizeof(name), file) != NULL && strcmp(name, "pop3\n") == 0)
-        mailbox->used_by_pop3 = true;
+        return false;
+    bool is_pop3 = fgets(name, sizeof(name), file) != NULL && strcmp(name, "pop3\n") == 0;
     fclose(file);
+    if (is_pop3)
+        mailbox->used_by_pop3 = true;
+    return is_pop3;
 }
 
 /* ---- what Courier computes of a message ------------------------------------------------------ */

@@ -20,7 +20,9 @@
  *   - Courier's POP3 list says another UIDL for a message than the line (or its absence) says, or
  *     another node wrote another key. A UIDL that vanished from Courier's list is no change: the
  * one that was shown stays, because a client has seen it;
- *   - a quarter of the lines are dead.
+ *   - a quarter of the lines are dead;
+ *   - Dovecot's POP3 server opens the list, and lines that were appended since O was last given out
+ *     are not at their place in Courier's order. (Nobody else asks for O, so nobody else pays.)
  *
  * Races. While a process on this mount holds the lock, Courier gives out no UIDs and the view is
  * frozen (control.c does not come here). Without the lock the uid database may be replaced at any
@@ -78,6 +80,14 @@ static bool add_wanted_uidl(const struct mailbox *mailbox, const struct sources 
     return false;
 }
 
+/* Whether Dovecot can have this base name in its list. Courier knows such messages, too; Dovecot
+ * leaves files with such names alone. */
+static bool is_presentable(struct span base)
+{
+    return base.len > 0 && memchr(base.text, '\r', base.len) == NULL &&
+           memchr(base.text, '\0', base.len) == NULL && memchr(base.text, '/', base.len) == NULL;
+}
+
 /* Keys that Courier has no home for, except P. */
 static bool is_kept_key(char key)
 {
@@ -115,6 +125,8 @@ static bool wants_own_uidl(struct line_maker *maker, uint32_t uid, struct span b
 static void add_line(struct line_maker *maker, struct buf *out, uint32_t uid, struct span base,
                      uint32_t order)
 {
+    if (!is_presentable(base))
+        return;
     struct buf *keys = &maker->keys;
     buf_clear(keys);
     bool wanted;
@@ -197,6 +209,8 @@ static struct verdict compare(struct line_maker *maker, uint32_t next)
     size_t shown = 0;
     for (size_t i = 0; i < db->count; i++) {
         const struct uiddb_line *line = &db->lines[i];
+        if (!is_presentable(line->base))
+            continue;
         while (shown < view->count && view->records[shown].uid < line->uid) {
             dead++;
             shown++;
@@ -218,6 +232,8 @@ static struct verdict compare(struct line_maker *maker, uint32_t next)
     uint32_t implied = view_implied_next(view);
     for (size_t i = verdict.append_from; i < db->count; i++) {
         struct uidlist_record record;
+        if (!is_presentable(db->lines[i].base))
+            continue;
         if (view_find_base(view, db->lines[i].base, &record))
             return anew; /* the base name got another UID */
         implied = db->lines[i].uid + 1;
@@ -291,6 +307,48 @@ static int pop3_orders(const struct sources *sources, uint32_t **orders_r)
     return 0;
 }
 
+/* A message as Dovecot's POP3 sorts it: those with O first, by O; then the others, by UID. */
+struct sorted {
+    uint64_t key;
+    uint32_t position; /* in the uid database */
+};
+
+static int compare_sorted(const void *a, const void *b)
+{
+    const struct sorted *x = a;
+    const struct sorted *y = b;
+    return x->key < y->key ? -1 : x->key > y->key;
+}
+
+static int shown_order_agrees(const struct mailbox *mailbox, const struct sources *sources,
+                              bool *agrees_r)
+{
+    const struct uiddb *db = &sources->db;
+    *agrees_r = true;
+    AUTO_FREE uint32_t *orders = NULL;
+    int result = pop3_orders(sources, &orders);
+    AUTO_FREE struct sorted *shown = calloc(db->count + 1, sizeof(*shown));
+    if (result == 0 && shown == NULL)
+        result = -ENOMEM;
+    if (result < 0)
+        return result;
+    for (size_t i = 0; i < db->count; i++) {
+        struct uidlist_record record;
+        struct span digits;
+        uint64_t order;
+        shown[i] = (struct sorted){((uint64_t)1 << 32) + db->lines[i].uid, (uint32_t)i};
+        if (view_find_uid(&mailbox->view, db->lines[i].uid, &record) &&
+            uidlist_find_key(record.keys, 'O', &digits) && span_to_u64(digits, &order))
+            shown[i].key = order;
+    }
+    qsort(shown, db->count, sizeof(*shown), compare_sorted);
+    for (size_t i = 0; i < db->count && *agrees_r; i++) {
+        uint32_t wanted = orders == NULL ? shown[i].position : orders[shown[i].position] - 1;
+        *agrees_r = wanted == i;
+    }
+    return 0;
+}
+
 /* ---- generations ----------------------------------------------------------------------------- */
 
 /* The first generation after a mount or a lost cache has the same inode and times on every node and
@@ -332,14 +390,6 @@ static int make_text(struct line_maker *maker, uint32_t next, struct buf *text)
     return buf_error(text);
 }
 
-static void take_owner(struct control_file *file, const struct sources *sources)
-{
-    const struct stat *st = &sources->st[SOURCE_UIDDB];
-    file->uid = st->st_uid;
-    file->gid = st->st_gid;
-    file->mode = st->st_mode & 0777;
-}
-
 static int new_generation(struct line_maker *maker, struct mailbox *mailbox, uint32_t next)
 {
     BUF_AUTO text = BUF_EMPTY;
@@ -355,7 +405,7 @@ static int new_generation(struct line_maker *maker, struct mailbox *mailbox, uin
     file->mtime = mailbox->generation == 0
                       ? first_mtime(maker->sources, &text)
                       : time_after(previous == NULL ? (struct timespec){0} : previous->mtime);
-    take_owner(file, maker->sources);
+    control_file_take_owner(file, &maker->sources->st[SOURCE_UIDDB]);
     file->content = text;
     text = BUF_EMPTY;
     mailbox_forget_view(mailbox);
@@ -365,6 +415,7 @@ static int new_generation(struct line_maker *maker, struct mailbox *mailbox, uin
         return result == -EUCLEAN ? -EIO : result;
     }
     mailbox_set_file(mailbox, CONTROL_UIDLIST, file);
+    mailbox->order_unsure = false;
     mailbox->generation++;
     atomic_fetch_add(&mailbox->bridge->generations_made, 1);
     return 0;
@@ -374,7 +425,7 @@ static int append_lines(struct line_maker *maker, struct mailbox *mailbox, size_
 {
     const struct uiddb *db = &maker->sources->db;
     struct control_file *file = mailbox->file[CONTROL_UIDLIST];
-    take_owner(file, maker->sources);
+    control_file_take_owner(file, &maker->sources->st[SOURCE_UIDDB]);
     if (from == db->count)
         return 0;
     BUF_AUTO lines = BUF_EMPTY;
@@ -388,6 +439,7 @@ static int append_lines(struct line_maker *maker, struct mailbox *mailbox, size_
     size_t end = file->content.len;
     buf_add_span(&file->content, buf_span(&lines));
     file->mtime = time_after(file->mtime);
+    mailbox->order_unsure = true;
     return view_extend(&mailbox->view, end);
 }
 
@@ -450,5 +502,21 @@ int uidlist_refresh(struct mailbox *mailbox)
         mailbox->seen = sources.seen;
         return 0;
     }
+    return uidlist_present(mailbox, &sources);
+}
+
+int uidlist_settle_order(struct mailbox *mailbox)
+{
+    SOURCES_AUTO sources;
+    int result = sources_load(mailbox, &sources);
+    bool agrees = true;
+    if (result == 0 && sources.present[SOURCE_UIDDB] && sources.present[SOURCE_SIZELIST])
+        result = shown_order_agrees(mailbox, &sources, &agrees);
+    if (result < 0)
+        return result;
+    mailbox->order_unsure = false;
+    if (agrees)
+        return 0;
+    mailbox->view_outdated = true;
     return uidlist_present(mailbox, &sources);
 }

@@ -326,9 +326,22 @@ int uids_record_in(struct mailbox *mailbox, struct sources *sources, const struc
 
 /* ---- what Dovecot wrote ---------------------------------------------------------------------- */
 
-static int parse_claims(struct mailbox *mailbox, struct span text, struct uid_claim **claims_r,
-                        size_t *count_r)
+/* Dovecot writes a message's GUID, which is a file name, as it is: one with a space makes a line that
+ * Dovecot itself cannot read again. */
+static bool keys_are_sound(struct span keys)
 {
+    for (size_t i = 0; i < keys.len; i++) {
+        if ((i == 0 || keys.text[i - 1] == ' ') && (keys.text[i] < 'A' || keys.text[i] > 'Z'))
+            return false;
+    }
+    return true;
+}
+
+/* *sound_r: whether every line may be shown again as it is written. */
+static int parse_claims(struct mailbox *mailbox, struct span text, struct uid_claim **claims_r,
+                        size_t *count_r, bool *sound_r)
+{
+    *sound_r = true;
     size_t capacity = 0;
     size_t count = 0;
     AUTO_FREE struct uid_claim *claims = NULL;
@@ -348,7 +361,12 @@ static int parse_claims(struct mailbox *mailbox, struct span text, struct uid_cl
                 return -ENOMEM;
             claims = grown;
         }
-        claims[count++] = (struct uid_claim){record.uid, record.base, record.keys};
+        claims[count] = (struct uid_claim){record.uid, record.base, record.keys};
+        if (!keys_are_sound(record.keys)) {
+            claims[count].keys = (struct span){0};
+            *sound_r = false;
+        }
+        count++;
     }
     *claims_r = steal_pointer(&claims);
     *count_r = count;
@@ -371,7 +389,8 @@ int uidlist_record_pending(struct mailbox *mailbox)
     struct span lines = complete_lines(buf_span(&file->pending));
     AUTO_FREE struct uid_claim *claims = NULL;
     size_t count = 0;
-    int result = parse_claims(mailbox, lines, &claims, &count);
+    bool sound;
+    int result = parse_claims(mailbox, lines, &claims, &count, &sound);
     SOURCES_AUTO sources;
     int loaded = sources_load(mailbox, &sources);
     struct uid_outcome outcome = {0};
@@ -391,7 +410,8 @@ int uidlist_record_pending(struct mailbox *mailbox)
     file->pending.len -= lines.len;
     file->mtime = time_after(file->mtime);
     mailbox->cache_outdated = true;
-    if (view_extend(&mailbox->view, end) < 0 || outcome.refused > 0) {
+    mailbox->order_unsure = true;
+    if (view_extend(&mailbox->view, end) < 0 || outcome.refused > 0 || !sound) {
         mailbox->view_outdated = true;
         return 0;
     }
@@ -421,7 +441,8 @@ static int record_whole_list(struct mailbox *mailbox, struct span text, bool *ag
     }
     AUTO_FREE struct uid_claim *claims = NULL;
     size_t count = 0;
-    int result = parse_claims(mailbox, text, &claims, &count);
+    bool sound;
+    int result = parse_claims(mailbox, text, &claims, &count, &sound);
     if (result < 0)
         return result;
     SOURCES_AUTO sources;
@@ -440,7 +461,7 @@ static int record_whole_list(struct mailbox *mailbox, struct span text, bool *ag
     }
     struct uid_outcome outcome;
     result = uids_record_in(mailbox, &sources, claims, count, header.uidnext, &outcome);
-    *agrees_r = outcome.refused == 0;
+    *agrees_r = outcome.refused == 0 && sound;
     return result;
 }
 
@@ -471,6 +492,7 @@ int uidlist_record_rewrite(struct mailbox *mailbox)
     mailbox_set_file(mailbox, CONTROL_UIDLIST, file);
     mailbox->view_outdated = result < 0 || !agrees;
     mailbox->cache_outdated = true;
+    mailbox->order_unsure = true;
     mailbox->generation++;
     if (result == 0 && agrees) {
         uint32_t implied = view_implied_next(&mailbox->view);

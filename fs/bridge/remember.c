@@ -53,6 +53,7 @@ void view_recall(struct mailbox *mailbox)
     file->uid = blob.uid;
     file->gid = blob.gid;
     file->mode = blob.mode;
+    mailbox->order_unsure = true;
     mailbox->seen = blob.seen;
     mailbox->generation = blob.generation;
     mailbox->highest_next = blob.highest_next;

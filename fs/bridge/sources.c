@@ -23,22 +23,28 @@ struct listener {
     const struct mailbox *mailbox;
     const char *file;
     bool told;
+    unsigned count;
+    char last[512]; /* the last complaint, for the case that the mailbox is refused for it */
 };
 
 #define TEXT_SHOWN 100
+/* Lines of one file that are told of. */
+#define TOLD_AT_MOST 20
 
 static void say_damage(void *arg, unsigned line, struct span text, const char *why)
 {
-    const struct listener *listener = arg;
-    if (listener->told)
-        return;
+    struct listener *listener = arg;
     char shown[TEXT_SHOWN + 1];
     size_t len = text.len < TEXT_SHOWN ? text.len : TEXT_SHOWN;
     for (size_t i = 0; i < len; i++)
         shown[i] = text.text[i] >= ' ' && text.text[i] != 0x7f ? text.text[i] : '?';
     shown[len] = '\0';
-    log_warning("'%s/%s' line %u: %s: '%s'", listener->mailbox->path, listener->file, line, why,
-                shown);
+    snprintf(listener->last, sizeof(listener->last), "'%s/%s' line %u: %s: '%s'",
+             listener->mailbox->path, listener->file, line, why, shown);
+    listener->count++;
+    if (!listener->told && listener->count <= TOLD_AT_MOST)
+        log_warning("%s%s", listener->last,
+                    listener->count == TOLD_AT_MOST ? " (no more of this file)" : "");
 }
 
 static struct span list_name(const void *owner, uint32_t position)
@@ -66,8 +72,9 @@ static int parse_sizelist(struct sources *sources, const struct complaints *comp
 
 static int parse_source(struct mailbox *mailbox, struct sources *sources, enum source_kind kind)
 {
-    struct listener listener = {mailbox, source_name(kind),
-                                mailbox->told[kind] == sources->seen.hash[kind]};
+    struct listener listener = {.mailbox = mailbox,
+                                .file = source_name(kind),
+                                .told = mailbox->told[kind] == sources->seen.hash[kind]};
     struct complaints complaints = {say_damage, &listener};
     mailbox->told[kind] = sources->seen.hash[kind];
     int result = 0;
@@ -75,7 +82,7 @@ static int parse_source(struct mailbox *mailbox, struct sources *sources, enum s
     case SOURCE_UIDDB:
         result = uiddb_parse(buf_span(&sources->text[kind]), &complaints, &sources->db);
         if (result == -EUCLEAN) {
-            mailbox_refuse(mailbox, "courierimapuiddb cannot be presented truthfully");
+            mailbox_refuse(mailbox, listener.last);
             return -EIO;
         }
         break;

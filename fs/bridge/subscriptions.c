@@ -29,9 +29,7 @@ static int present(struct mailbox *mailbox, struct span courier_text, const stru
             subscriptions_format_name(&file->content, dovecot_name);
     }
     file->mtime = st->st_mtim;
-    file->uid = st->st_uid;
-    file->gid = st->st_gid;
-    file->mode = st->st_mode & 0777;
+    control_file_take_owner(file, st);
     result = buf_error(&file->content);
     if (result < 0)
         control_unref(file);
@@ -174,9 +172,7 @@ int subscriptions_record(struct mailbox *mailbox)
     result = -EAGAIN;
     for (int i = 0; i < ATTEMPTS && result == -EAGAIN; i++)
         result = apply(mailbox, &removed, &added);
-    if (result == 0) {
-        mailbox_set_file(mailbox, CONTROL_SUBSCRIPTIONS_LOCK, NULL);
+    if (result == 0)
         mailbox_set_file(mailbox, CONTROL_SUBSCRIPTIONS, NULL);
-    }
     return result;
 }

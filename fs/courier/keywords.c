@@ -160,7 +160,8 @@ static void remove_marked(struct keyword_list *list)
 static int drop_same_bases(struct parse *parse)
 {
     struct keyword_list *list = parse->list;
-    struct keyword_message **sorted = calloc(list->message_count + 1, sizeof(*sorted));
+    struct keyword_message **sorted =
+        calloc(list->message_count + 1, sizeof(struct keyword_message *));
     if (sorted == NULL)
         return -ENOMEM;
     for (size_t i = 0; i < list->message_count; i++)

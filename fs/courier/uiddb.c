@@ -84,25 +84,31 @@ static int add_item(struct parse *parse, struct item item)
     return 0;
 }
 
+/* LINE is "UID NAME"; false if Courier passes over it, as if it were not there. */
+static bool split_line(struct span line, uint64_t *uid_r, struct span *name_r)
+{
+    struct span text = span_until(line, '\0', NULL);
+    struct span digits = span_until(text, ' ', name_r);
+    return digits.len < text.len && span_scan_u64(&digits, uid_r);
+}
+
 static int parse_line(struct parse *parse, unsigned number, struct span line, bool complete)
 {
-    struct span name;
-    struct span text = line;
+    struct span name, text = line;
+    uint64_t uid;
     if (parse->strip_cr)
         cut_cr(&text);
-    struct span digits = span_until(span_until(text, '\0', NULL), ' ', &name);
-    struct span base = name_base(name);
-    uint64_t uid;
     if (!complete)
         repair(parse, UIDDB_NO_FINAL_LF, number, line, "the last line has no newline");
-    if (!span_scan_u64(&digits, &uid)) {
-        repair(parse, UIDDB_IGNORED_LINES, number, line, "no UID");
+    if (!split_line(text, &uid, &name)) {
+        repair(parse, UIDDB_IGNORED_LINES, number, line, "not 'UID NAME'");
         return 0;
     }
     if (uid == 0 || uid > UIDDB_HIGHEST_UID)
         return refuse(parse, number, line, "UID is 0 or beyond what Dovecot accepts");
     if (uid > parse->highest)
         parse->highest = (uint32_t)uid;
+    struct span base = name_base(name);
     struct item item = {.number = name_number(base), .base = base, .uid = (uint32_t)uid};
     item.line = number;
     item.unseen = !complete;

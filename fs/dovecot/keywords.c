@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+/* What is wrong with LINE, or NULL. */
 static const char *add_line(struct letter_names *names, struct span line)
 {
     struct span name;
@@ -12,12 +13,11 @@ static const char *add_line(struct letter_names *names, struct span line)
     if (name.len == 0 || memchr(name.text, '\0', name.len) != NULL ||
         memchr(name.text, '\r', name.len) != NULL)
         return "no keyword";
-    if (names->name[index].len > 0)
-        return "another line has the same index";
     if (letter_names_find(names, name) >= 0)
         return "another line has the same keyword";
+    bool again = names->name[index].len > 0;
     names->name[index] = name;
-    return NULL;
+    return again ? "replaces a line with the same index" : NULL;
 }
 
 void letter_names_parse(struct span text, const struct complaints *complaints,

@@ -11,9 +11,10 @@ struct letter_names {
     struct span name[LETTER_COUNT];
 };
 
-/* Spans point into TEXT. Lines without an index of 0 to 25, without a name, or repeating an index
- * or (without case) a name are skipped and complained about; so the first line wins. A CR before
- * the LF is not part of the name (elsewhere it makes it none); a last line without LF counts. */
+/* Spans point into TEXT. Lines without an index of 0 to 25, without a name, or with a name that an
+ * earlier line has (without case), are skipped and complained about; of lines with one index the
+ * last counts: as Dovecot 2.3.19 does, seen. A CR before the LF is not part of the name (elsewhere
+ * it makes it none). A last line without LF counts (Dovecot loses it). */
 void letter_names_parse(struct span text, const struct complaints *complaints,
                         struct letter_names *names_r);
 void letter_names_format(const struct letter_names *names, struct buf *out);

@@ -87,8 +87,10 @@ int uidlist_parse_header(struct span line, struct buf *scratch, struct uidlist_h
 /* The end of the keys: a ' ' with ':' behind it, or a ':' at the start. */
 static bool split_at_colon(struct span text, struct span *keys_r, struct span *name_r)
 {
+    if (text.len == 0)
+        return false;
     const char *at = text.text, *end = text.text + text.len;
-    while (text.len > 0 && (at = memchr(at, ':', (size_t)(end - at))) != NULL) {
+    while ((at = memchr(at, ':', (size_t)(end - at))) != NULL) {
         if (at == text.text || at[-1] == ' ') {
             *keys_r = span_make(text.text, (size_t)(at - text.text));
             *name_r = span_make(at + 1, (size_t)(end - at - 1));

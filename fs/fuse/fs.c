@@ -4,8 +4,9 @@
 
 int fs_init(struct fs *fs, struct store *store, struct bridge *bridge, double attr_timeout)
 {
+    /* By its descriptor: on an NFS export root may not be allowed to look into it. */
     struct stat root;
-    int error = store_stat(store, ".", &root);
+    int error = store_fstat(store, store->root_fd, &root);
     if (error != 0)
         return error;
     *fs = (struct fs){.store = store, .bridge = bridge, .attr_timeout = attr_timeout};
@@ -36,7 +37,8 @@ double fs_attr_timeout(const struct fs *fs, const struct node *node)
 {
     if (node->kind != NODE_STORE)
         return 0;
-    switch (node->role) {
+    enum node_role role = node->role;
+    switch (role) {
     case ROLE_CUR:
     case ROLE_NEW:
         /* Dovecot sees new mail and changed flags by these times. */

@@ -42,21 +42,17 @@
 #include <xxhash.h>
 
 #include "courier/name.h"
-
-#define FIRST_BUCKETS 1024
+#include "fuse/node_index.h"
 
 struct node_table {
     pthread_rwlock_t lock;
     struct node *root;
     struct node status;
-    struct node **by_key;
-    struct node **by_name;
-    size_t buckets; /* a power of two, of each */
-    size_t count;
+    struct node_index index;
     uint64_t next_generation;
 };
 
-/* ---- the two hashes ---- */
+/* ---- keys ---- */
 
 struct key {
     uint64_t device;
@@ -82,78 +78,12 @@ static bool has_key(const struct node *node, uint64_t hash, const struct key *ke
            key->base_hash == node->base_hash && key->type == node->type;
 }
 
-static struct node **bucket_by_key(struct node_table *table, uint64_t hash)
+static struct node *find_key(struct node_table *table, uint64_t hash, const struct key *key)
 {
-    return &table->by_key[hash & (table->buckets - 1)];
-}
-
-static struct node **bucket_by_name(struct node_table *table, uint64_t hash)
-{
-    return &table->by_name[hash & (table->buckets - 1)];
-}
-
-static void enter_key(struct node_table *table, struct node *node)
-{
-    struct node **bucket = bucket_by_key(table, node->key_hash);
-    node->next_by_key = *bucket;
-    *bucket = node;
-}
-
-static void leave_key(struct node_table *table, struct node *node)
-{
-    struct node **place = bucket_by_key(table, node->key_hash);
-    while (*place != node)
-        place = &(*place)->next_by_key;
-    *place = node->next_by_key;
-}
-
-static void enter_name(struct node_table *table, struct node *node)
-{
-    struct node **bucket = bucket_by_name(table, node->name_hash);
-    node->next_by_name = *bucket;
-    *bucket = node;
-}
-
-static void leave_name(struct node_table *table, struct node *node)
-{
-    struct node **place = bucket_by_name(table, node->name_hash);
-    while (*place != node)
-        place = &(*place)->next_by_name;
-    *place = node->next_by_name;
-}
-
-/* Makes the buckets more when there are more nodes than buckets. Without memory chains get longer,
- * that is all. */
-static void grow(struct node_table *table)
-{
-    if (table->count <= table->buckets)
-        return;
-    size_t former = table->buckets;
-    struct node **by_key = calloc(former * 2, sizeof(struct node *));
-    struct node **by_name = calloc(former * 2, sizeof(struct node *));
-    if (by_key == NULL || by_name == NULL) {
-        free(by_key);
-        free(by_name);
-        return;
-    }
-    struct node **former_by_key = table->by_key;
-    struct node **former_by_name = table->by_name;
-    table->by_key = by_key;
-    table->by_name = by_name;
-    table->buckets = former * 2;
-    for (size_t i = 0; i < former; i++) {
-        struct node *next;
-        for (struct node *node = former_by_key[i]; node != NULL; node = next) {
-            next = node->next_by_key;
-            enter_key(table, node);
-        }
-        for (struct node *node = former_by_name[i]; node != NULL; node = next) {
-            next = node->next_by_name;
-            enter_name(table, node);
-        }
-    }
-    free(former_by_key);
-    free(former_by_name);
+    struct node *node = node_index_key_chain(&table->index, hash);
+    while (node != NULL && !has_key(node, hash, key))
+        node = node->next_by_key;
+    return node;
 }
 
 /* ---- names ---- */
@@ -201,7 +131,7 @@ static struct node *find_name(struct node_table *table, const struct node *paren
 {
     struct span part = entry_part(parent, name);
     uint64_t hash = hash_name(parent, part);
-    struct node *node = *bucket_by_name(table, hash);
+    struct node *node = node_index_name_chain(&table->index, hash);
     for (; node != NULL; node = node->next_by_name) {
         if (node->name_hash == hash && node->parent == parent &&
             span_equal(entry_part(parent, span_of(node->name)), part))
@@ -218,7 +148,7 @@ static void detach(struct node_table *table, struct node *node)
     if (node->parent == NULL)
         return;
     struct node *parent = node->parent;
-    leave_name(table, node);
+    node_index_leave_name(&table->index, node);
     free(node->name);
     node->name = NULL;
     node->parent = NULL;
@@ -236,18 +166,18 @@ static void attach(struct node_table *table, struct node *node, struct node *par
     node->name = name;
     node->name_hash = hash_name(parent, entry_part(parent, span_of(name)));
     node->role = role_of(parent, span_of(name), node->type);
-    enter_name(table, node);
+    node_index_enter_name(&table->index, node);
 }
 
 static void set_base_hash(struct node_table *table, struct node *node, uint64_t base_hash)
 {
     if (node->base_hash == base_hash)
         return;
-    leave_key(table, node);
+    node_index_leave_key(&table->index, node);
     node->base_hash = base_hash;
     const struct key key = {node->device, node->inode, base_hash, node->type};
     node->key_hash = hash_key(&key);
-    enter_key(table, node);
+    node_index_enter_key(&table->index, node);
 }
 
 /* Moves NODE to a name, which becomes the node's. NODE and PARENT are kept by the caller. */
@@ -272,8 +202,7 @@ static void move_to(struct node_table *table, struct node *node, struct node *pa
 /* A control file is left to the caller: giving it back may take time. */
 static void free_node(struct node_table *table, struct node *node)
 {
-    leave_key(table, node);
-    table->count--;
+    node_index_leave_key(&table->index, node);
     free(node->name);
     free(node);
 }
@@ -288,7 +217,7 @@ static bool unref(struct node_table *table, struct node *node, uint64_t count)
             break;
         struct node *parent = node->parent;
         if (parent != NULL)
-            leave_name(table, node);
+            node_index_leave_name(&table->index, node);
         free_node(table, node);
         gone = true;
         node = parent;
@@ -302,18 +231,13 @@ struct node_table *node_table_new(const struct stat *root)
     struct node_table *table = calloc(1, sizeof(*table));
     if (table == NULL)
         return NULL;
-    table->buckets = FIRST_BUCKETS;
-    table->by_key = calloc(FIRST_BUCKETS, sizeof(struct node *));
-    table->by_name = calloc(FIRST_BUCKETS, sizeof(struct node *));
     table->root = calloc(1, sizeof(struct node));
-    if (table->by_key == NULL || table->by_name == NULL || table->root == NULL ||
-        pthread_rwlock_init(&table->lock, NULL) != 0) {
-        free(table->by_key);
-        free(table->by_name);
+    if (table->root == NULL || !node_index_init(&table->index)) {
         free(table->root);
         free(table);
         return NULL;
     }
+    pthread_rwlock_init(&table->lock, NULL);
     const struct key key = {root->st_dev, root->st_ino, 0, S_IFDIR};
     *table->root = (struct node){
         .kind = NODE_STORE,
@@ -324,8 +248,7 @@ struct node_table *node_table_new(const struct stat *root)
         .references = 1,
         .key_hash = hash_key(&key),
     };
-    enter_key(table, table->root);
-    table->count = 1;
+    node_index_enter_key(&table->index, table->root);
     table->status = (struct node){.kind = NODE_STATUS, .type = S_IFREG, .role = ROLE_FILE};
     return table;
 }
@@ -334,15 +257,14 @@ void node_table_free(struct node_table *table)
 {
     if (table == NULL)
         return;
-    for (size_t i = 0; i < table->buckets; i++) {
-        while (table->by_key[i] != NULL) {
-            if (table->by_key[i]->control != NULL)
-                control_unref(table->by_key[i]->control);
-            free_node(table, table->by_key[i]);
-        }
+    struct node *node;
+    size_t cursor = 0;
+    while ((node = node_index_any(&table->index, &cursor)) != NULL) {
+        if (node->control != NULL)
+            control_unref(node->control);
+        free_node(table, node);
     }
-    free(table->by_key);
-    free(table->by_name);
+    node_index_release(&table->index);
     pthread_rwlock_destroy(&table->lock);
     free(table);
 }
@@ -360,17 +282,9 @@ struct node *node_table_status(struct node_table *table)
 size_t node_table_count(struct node_table *table)
 {
     pthread_rwlock_rdlock(&table->lock);
-    size_t count = table->count;
+    size_t count = table->index.count;
     pthread_rwlock_unlock(&table->lock);
     return count;
-}
-
-static struct node *find_key(struct node_table *table, uint64_t hash, const struct key *key)
-{
-    struct node *node = *bucket_by_key(table, hash);
-    while (node != NULL && !has_key(node, hash, key))
-        node = node->next_by_key;
-    return node;
 }
 
 static void enter_new(struct node_table *table, struct node *node, uint64_t key_hash)
@@ -378,9 +292,7 @@ static void enter_new(struct node_table *table, struct node *node, uint64_t key_
     node->generation = ++table->next_generation;
     node->key_hash = key_hash;
     node->references = 1;
-    enter_key(table, node);
-    table->count++;
-    grow(table);
+    node_index_enter_key(&table->index, node);
 }
 
 static bool is_called(const struct node *node, const struct node *parent, struct span name)

@@ -27,10 +27,10 @@ void status_entry(struct fs *fs, struct fuse_entry_param *entry_r)
 int status_text(struct fs *fs, struct buf *out)
 {
     bridge_status(fs->bridge, out);
-    buf_printf(out, "nodes %zu\n", node_table_count(fs->nodes));
+    buf_printf(out, "nodes: %zu\n", node_table_count(fs->nodes));
     for (enum store_call call = 0; call < STORE_CALL_COUNT; call++) {
         uint_least64_t count = atomic_load_explicit(&fs->store->calls[call], memory_order_relaxed);
-        buf_printf(out, "store.%s %" PRIuLEAST64 "\n", store_call_name(call), count);
+        buf_printf(out, "store %s: %" PRIuLEAST64 "\n", store_call_name(call), count);
     }
     return buf_error(out);
 }

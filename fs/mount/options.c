@@ -1,6 +1,7 @@
 #include "mount/options.h"
 
 #include <errno.h>
+#include <getopt.h>
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
@@ -18,18 +19,17 @@
 
 /* Words that are for others than us: for fstab, mount(8) and systemd, or say what is so anyway. */
 static const char *const ignored[] = {
-    "_netdev",  "allow_other", "auto",    "default_permissions",
-    "defaults", "group",       "loud",    "noauto",
-    "nofail",   "nogroup",     "noowner", "nouser",
-    "owner",    "relatime",    "rw",      "silent",
-    "user",     "users",
+    "_netdev",    "allow_other", "atime",   "auto",    "default_permissions",
+    "defaults",   "diratime",    "group",   "loud",    "noauto",
+    "nodiratime", "nofail",      "nogroup", "noowner", "nouser",
+    "owner",      "relatime",    "rw",      "silent",  "user",
+    "users",
 };
 static const char *const ignored_prefixes[] = {"X-", "comment=", "helper=", "uhelper=", "x-"};
 
 /* Words that the kernel understands, and libfuse passes on. */
 static const char *const kernel_words[] = {
-    "async",      "dev",    "dirsync", "exec", "noatime", "nodev",
-    "nodiratime", "noexec", "nosuid",  "suid", "sync",
+    "async", "dev", "dirsync", "exec", "noatime", "nodev", "noexec", "nosuid", "suid", "sync",
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -168,36 +168,35 @@ static bool is_below(const char *path, const char *dir)
     return strncmp(path, dir, len) == 0 && (path[len] == '/' || path[len] == '\0');
 }
 
-static bool find_store(struct options *options, const char *given)
+/* 0 or -errno; absolute and without symbolic links. */
+static int resolve_directory(const char *given, char **path_r)
 {
     struct stat st;
-    options->store = realpath(given, NULL);
-    if (options->store == NULL || stat(options->store, &st) < 0) {
-        log_error("cannot open '%s': %s", given, strerror(errno));
-        return false;
-    }
-    if (!S_ISDIR(st.st_mode)) {
-        log_error("cannot open '%s': %s", given, strerror(ENOTDIR));
-        return false;
-    }
-    return true;
+    *path_r = realpath(given, NULL);
+    if (*path_r == NULL || stat(*path_r, &st) < 0)
+        return -errno;
+    return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+}
+
+static bool find_store(struct options *options, const char *given)
+{
+    int error = resolve_directory(given, &options->store);
+    if (error != 0)
+        log_error("cannot open '%s': %s", given, strerror(-error));
+    return error == 0;
 }
 
 static bool find_mountpoint(struct options *options, const char *given)
 {
-    struct stat st;
-    options->mountpoint = realpath(given, NULL);
-    int error = options->mountpoint == NULL || stat(options->mountpoint, &st) < 0 ? errno : 0;
-    if (error == ENOTCONN) {
+    int error = resolve_directory(given, &options->mountpoint);
+    if (error == -ENOTCONN) {
         log_error("cannot mount on '%s': a file system whose daemon died is still there, "
                   "run 'umount %s' first",
                   given, given);
         return false;
     }
-    if (error == 0 && !S_ISDIR(st.st_mode))
-        error = ENOTDIR;
     if (error != 0) {
-        log_error("cannot mount on '%s': %s", given, strerror(error));
+        log_error("cannot mount on '%s': %s", given, strerror(-error));
         return false;
     }
     if (mounts_have_courierfs(options->mountpoint)) {
@@ -239,9 +238,13 @@ static bool check_nesting(const struct options *options)
 
 bool options_read(struct options *options, int argc, char **argv)
 {
+    static const struct option long_options[] = {
+        {.name = "help", .val = 'h'},
+        {.name = NULL},
+    };
     opterr = 0;
     int letter;
-    while ((letter = getopt(argc, argv, ":fho:")) != -1) {
+    while ((letter = getopt_long(argc, argv, ":fho:", long_options, NULL)) != -1) {
         switch (letter) {
         case 'f':
             options->foreground = true;
@@ -253,8 +256,11 @@ bool options_read(struct options *options, int argc, char **argv)
             if (!read_words(options, optarg))
                 return false;
             break;
+        case ':':
+            log_error("option '%s' needs a value", argv[optind - 1]);
+            return false;
         default:
-            log_error(letter == ':' ? "option -%c needs a value" : "unknown option -%c", optopt);
+            log_error("unknown option '%s'", argv[optind - 1]);
             return false;
         }
     }

@@ -21,6 +21,7 @@ enum acting_as { AS_UNKNOWN, AS_CALLER, AS_DAEMON };
 
 static _Thread_local enum acting_as acting;
 static _Thread_local struct caller acting_caller;
+static _Thread_local bool groups_are_found; /* acting_caller's, by find_groups() */
 
 /* The supplementary groups of processes seen lately. */
 #define GROUP_SLOTS 256
@@ -135,6 +136,13 @@ static void remember_groups(const struct caller *caller)
     pthread_mutex_unlock(&group_mutex);
 }
 
+static void forget_groups(const struct caller *caller)
+{
+    pthread_mutex_lock(&group_mutex);
+    group_slots[group_slot_of(caller)].until = 0;
+    pthread_mutex_unlock(&group_mutex);
+}
+
 /* Reads the "Groups:" line of /proc/PID/status. A process that is gone has no groups: it gets fewer
  * rights, never more, and so does one with more groups than we take. */
 static void read_groups(struct caller *caller)
@@ -204,14 +212,29 @@ int caller_become(const struct caller *caller)
         if (error != 0)
             return refuse(error);
     }
-    if (acting == AS_CALLER && same_rights(&wanted, &acting_caller))
+    if (acting == AS_CALLER && same_rights(&wanted, &acting_caller)) {
+        acting_caller.pid = wanted.pid;
+        groups_are_found = caller->group_count < 0;
         return 0;
+    }
     int error = change_to(wanted.uid, wanted.gid, wanted.group_count, wanted.groups);
     if (error != 0)
         return refuse(error);
     acting_caller = wanted;
+    groups_are_found = caller->group_count < 0;
     acting = AS_CALLER;
     return 0;
+}
+
+bool caller_renew_groups(void)
+{
+    if (acting != AS_CALLER || !groups_are_found)
+        return false;
+    const struct caller former = acting_caller;
+    struct caller process = {.uid = former.uid, .gid = former.gid, .pid = former.pid};
+    process.group_count = -1;
+    forget_groups(&process);
+    return caller_become(&process) == 0 && !same_rights(&former, &acting_caller);
 }
 
 int caller_become_owner(uid_t uid, gid_t gid)

@@ -14,7 +14,7 @@
 struct caller {
     uid_t uid;
     gid_t gid;
-    pid_t pid; /* as the mount's pid namespace sees it; 0 = unknown */
+    pid_t pid;       /* as the mount's pid namespace sees it; 0 = unknown */
     int group_count; /* -1: not asked for yet, see caller_become */
     gid_t groups[CALLER_MAX_GROUPS];
 };
@@ -25,7 +25,11 @@ struct caller {
  * requests must be refused). */
 int caller_become(const struct caller *caller);
 
-/* The same for plain ids with no supplementary groups. */
+/* Reads the groups of the process that the thread acts for once more. True if they had changed, and
+ * the thread has the new ones now: what was refused can be tried again. */
+bool caller_renew_groups(void);
+
+/* As caller_become, for plain ids with no supplementary groups. */
 int caller_become_owner(uid_t uid, gid_t gid);
 
 /* Back to the daemon's own credentials. */

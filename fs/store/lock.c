@@ -105,7 +105,7 @@ int lock_touch(struct store *store, const char *mailbox)
 
 /* Courier's rule: a lock of this host is stale when its process is gone, whatever its age; any
  * other when it is old. */
-static bool is_stale(struct store *store, struct span content, const struct stat *st)
+bool lock_is_stale(const struct store *store, struct span content, const struct stat *st)
 {
     long pid = lockfile_local_pid(content, store->hostname);
     if (pid != 0)
@@ -122,7 +122,7 @@ static int read_and_judge(struct store *store, const char *path, struct stat *st
         buf_clear(&content);
     }
     if (result == 0)
-        *stale_r = is_stale(store, buf_span(&content), st_r);
+        *stale_r = lock_is_stale(store, buf_span(&content), st_r);
     return result;
 }
 

@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #include "base/cleanup.h"
+#include "store/caller.h"
 
 static const char *const call_names[STORE_CALL_COUNT] = {
     [STORE_OPEN] = "open",           [STORE_STAT] = "stat",       [STORE_READLINK] = "readlink",
@@ -53,6 +54,16 @@ void store_release(struct store *store)
     free(steal_pointer(&store->root_path));
 }
 
+/* The groups of a process are remembered for a second: before a refusal is believed, they are
+ * looked at again. */
+#define WITH_PRESENT_GROUPS(call)                                                                  \
+    __extension__({                                                                                \
+        __auto_type answer_ = (call);                                                              \
+        if ((answer_ == -EACCES || answer_ == -EPERM) && caller_renew_groups())                    \
+            answer_ = (call);                                                                      \
+        answer_;                                                                                   \
+    })
+
 static void counted(struct store *store, enum store_call call)
 {
     atomic_fetch_add_explicit(&store->calls[call], 1, memory_order_relaxed);
@@ -71,92 +82,92 @@ int store_open(struct store *store, const char *path, int flags, mode_t mode)
 {
     if (!store->read_only) {
         counted(store, STORE_OPEN);
-        return store->ops->open(store, path, flags, mode);
+        return WITH_PRESENT_GROUPS(store->ops->open(store, path, flags, mode));
     }
     if ((flags & O_ACCMODE) != O_RDONLY || (flags & (O_TRUNC | O_EXCL)) != 0)
         return -EROFS;
     /* What is there can be opened; only making it is refused. */
     counted(store, STORE_OPEN);
-    int fd = store->ops->open(store, path, flags & ~O_CREAT, mode);
+    int fd = WITH_PRESENT_GROUPS(store->ops->open(store, path, flags & ~O_CREAT, mode));
     return fd == -ENOENT && (flags & O_CREAT) != 0 ? -EROFS : fd;
 }
 
 int store_stat(struct store *store, const char *path, struct stat *st_r)
 {
     counted(store, STORE_STAT);
-    return store->ops->stat(store, path, st_r);
+    return WITH_PRESENT_GROUPS(store->ops->stat(store, path, st_r));
 }
 
 ssize_t store_readlink(struct store *store, const char *path, char *out, size_t size)
 {
     counted(store, STORE_READLINK);
-    return store->ops->readlink(store, path, out, size);
+    return WITH_PRESENT_GROUPS(store->ops->readlink(store, path, out, size));
 }
 
 int store_mknod(struct store *store, const char *path, mode_t mode, dev_t device)
 {
     int error = may_write(store, STORE_MKNOD);
-    return error != 0 ? error : store->ops->mknod(store, path, mode, device);
+    return error != 0 ? error : WITH_PRESENT_GROUPS(store->ops->mknod(store, path, mode, device));
 }
 
 int store_mkdir(struct store *store, const char *path, mode_t mode)
 {
     int error = may_write(store, STORE_MKDIR);
-    return error != 0 ? error : store->ops->mkdir(store, path, mode);
+    return error != 0 ? error : WITH_PRESENT_GROUPS(store->ops->mkdir(store, path, mode));
 }
 
 int store_symlink(struct store *store, const char *target, const char *path)
 {
     int error = may_write(store, STORE_SYMLINK);
-    return error != 0 ? error : store->ops->symlink(store, target, path);
+    return error != 0 ? error : WITH_PRESENT_GROUPS(store->ops->symlink(store, target, path));
 }
 
 int store_link(struct store *store, const char *from, const char *to)
 {
     int error = may_write(store, STORE_LINK);
-    return error != 0 ? error : store->ops->link(store, from, to);
+    return error != 0 ? error : WITH_PRESENT_GROUPS(store->ops->link(store, from, to));
 }
 
 int store_unlink(struct store *store, const char *path)
 {
     int error = may_write(store, STORE_UNLINK);
-    return error != 0 ? error : store->ops->unlink(store, path);
+    return error != 0 ? error : WITH_PRESENT_GROUPS(store->ops->unlink(store, path));
 }
 
 int store_rmdir(struct store *store, const char *path)
 {
     int error = may_write(store, STORE_RMDIR);
-    return error != 0 ? error : store->ops->rmdir(store, path);
+    return error != 0 ? error : WITH_PRESENT_GROUPS(store->ops->rmdir(store, path));
 }
 
 int store_rename(struct store *store, const char *from, const char *to, unsigned flags)
 {
     int error = may_write(store, STORE_RENAME);
-    return error != 0 ? error : store->ops->rename(store, from, to, flags);
+    return error != 0 ? error : WITH_PRESENT_GROUPS(store->ops->rename(store, from, to, flags));
 }
 
 int store_chmod(struct store *store, const char *path, mode_t mode)
 {
     int error = may_write(store, STORE_CHMOD);
-    return error != 0 ? error : store->ops->chmod(store, path, mode);
+    return error != 0 ? error : WITH_PRESENT_GROUPS(store->ops->chmod(store, path, mode));
 }
 
 int store_chown(struct store *store, const char *path, uid_t uid, gid_t gid)
 {
     int error = may_write(store, STORE_CHOWN);
-    return error != 0 ? error : store->ops->chown(store, path, uid, gid);
+    return error != 0 ? error : WITH_PRESENT_GROUPS(store->ops->chown(store, path, uid, gid));
 }
 
 int store_truncate(struct store *store, const char *path, off_t size)
 {
     int error = may_write(store, STORE_TRUNCATE);
-    return error != 0 ? error : store->ops->truncate(store, path, size);
+    return error != 0 ? error : WITH_PRESENT_GROUPS(store->ops->truncate(store, path, size));
 }
 
 int store_utimens(struct store *store, const char *path, const struct timespec times[2])
 {
     int error = may_write(store, STORE_UTIMENS);
-    return error != 0 ? error : store->ops->utimens(store, path, times);
+    return error != 0 ? error : WITH_PRESENT_GROUPS(store->ops->utimens(store, path, times));
 }
 
 int store_statvfs(struct store *store, struct statvfs *st_r)
@@ -169,26 +180,28 @@ ssize_t store_getxattr(struct store *store, const char *path, const char *name, 
                        size_t size)
 {
     counted(store, STORE_XATTR);
-    return store->ops->getxattr(store, path, name, value, size);
+    return WITH_PRESENT_GROUPS(store->ops->getxattr(store, path, name, value, size));
 }
 
 ssize_t store_listxattr(struct store *store, const char *path, char *names, size_t size)
 {
     counted(store, STORE_XATTR);
-    return store->ops->listxattr(store, path, names, size);
+    return WITH_PRESENT_GROUPS(store->ops->listxattr(store, path, names, size));
 }
 
 int store_setxattr(struct store *store, const char *path, const char *name, const void *value,
                    size_t size, int flags)
 {
     int error = may_write(store, STORE_XATTR);
-    return error != 0 ? error : store->ops->setxattr(store, path, name, value, size, flags);
+    return error != 0
+               ? error
+               : WITH_PRESENT_GROUPS(store->ops->setxattr(store, path, name, value, size, flags));
 }
 
 int store_removexattr(struct store *store, const char *path, const char *name)
 {
     int error = may_write(store, STORE_XATTR);
-    return error != 0 ? error : store->ops->removexattr(store, path, name);
+    return error != 0 ? error : WITH_PRESENT_GROUPS(store->ops->removexattr(store, path, name));
 }
 
 ssize_t store_pread(struct store *store, int fd, void *out, size_t size, off_t offset)

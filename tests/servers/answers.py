@@ -40,8 +40,8 @@ class Answers:
 
 
 def digest(data):
-    """A short name for some bytes."""
-    return hashlib.sha256(data).hexdigest()[:12]
+    """A short name for a message: POP3 adds a last line end where there is none."""
+    return hashlib.sha256(data.removesuffix(b"\r\n")).hexdigest()[:12]
 
 
 def ask_folder(imap, name, read_only=False):
@@ -65,12 +65,18 @@ def _message(item):
                    date.timestamp(), int(item["RFC822.SIZE"]))
 
 
+def subscriptions(imap):
+    """The subscribed names. Courier's LSUB also has parents of these, marked \\NoSelect."""
+    return {name for name, attributes in imap.folders("LSUB").items()
+            if not attributes & KEEPS_NO_FOLDER}
+
+
 def ask_imap(imap, read_only=False):
     """({name: Folder}, subscribed names) as an IMAP session shows them."""
     names = [name for name, attributes in imap.folders().items()
              if not attributes & KEEPS_NO_FOLDER]
     folders = {name: ask_folder(imap, name, read_only) for name in sorted(names)}
-    return folders, set(imap.folders("LSUB"))
+    return folders, subscriptions(imap)
 
 
 def ask_pop3(pop3):
@@ -140,8 +146,13 @@ def same(before, after, what, **invented):
 
 
 def _different_pop3(before, after, unbound):
-    if [message for _, message in before] != [message for _, message in after]:
-        return [f"POP3: order {before} became {after}"]
-    return [f"POP3: message {number}: UIDL {was} became {now}"
-            for number, ((was, message), (now, _)) in enumerate(zip(before, after), start=1)
-            if was != now and message not in unbound]
+    """In POP3 the order counts as well: message numbers follow it."""
+    if sorted(message for _, message in before) != sorted(message for _, message in after):
+        return [f"POP3: other messages: {before} became {after}"]
+    found = []
+    for number, ((was, old), (now, new)) in enumerate(zip(before, after), start=1):
+        if old != new:
+            found.append(f"POP3: place {number}: {was} ({old}) became {now} ({new})")
+        elif was != now and old not in unbound:
+            found.append(f"POP3: message {number}: UIDL {was} became {now}")
+    return found

@@ -11,6 +11,17 @@ from servers.store import build
 LONGEST_TEST = 240
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """Shows what the daemon and Dovecot logged beside a failure."""
+    report = (yield).get_result()
+    site = item.funcargs.get("site") if report.failed else None
+    if site:
+        for name, log in (("courierfs", site.mount.log), ("Dovecot", site.dovecot.log)):
+            if log.exists():
+                report.sections.append((f"{name} logged", log.read_text(errors="replace")))
+
+
 @pytest.fixture(scope="session", name="lab")
 def make_lab():
     """The laboratory; whatever a test left running or mounted ends with it."""

@@ -184,6 +184,8 @@ class Lab:
     def close(self):
         """Ends everything and removes the directory."""
         self.clean()
+        if mounts_below(self.path):
+            raise RuntimeError(f"still mounted below {self.path}: nothing is deleted")
         shutil.rmtree(self.path)
 
 

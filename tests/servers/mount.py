@@ -60,7 +60,7 @@ class Mount:
 
     def _is_up(self):
         if self.process.poll() is not None:
-            raise RuntimeError(f"courierfs did not mount: {self.log.read_text()}")
+            raise RuntimeError(f"courierfs did not mount: {self._logged()}")
         return self.is_mounted()
 
     def is_mounted(self):
@@ -100,8 +100,12 @@ class Mount:
 
     def log_lines(self, level):
         """The texts that the daemon logged at a level: error, warning or info."""
-        text = self.log.read_text(encoding="utf-8", errors="replace")
-        return re.findall(rf"^courierfs: {level}: (.*)$", text, re.MULTILINE)
+        return re.findall(rf"^courierfs: {level}: (.*)$", self._logged(), re.MULTILINE)
+
+    def _logged(self):
+        if not self.log.exists():
+            return ""
+        return self.log.read_text(encoding="utf-8", errors="replace")
 
     def expect_error(self, pattern):
         """Announces that the daemon may log errors that match `pattern`."""
@@ -109,7 +113,6 @@ class Mount:
 
     def unexpected_errors(self):
         """The error lines that no test announced, and any report of a sanitizer."""
-        text = self.log.read_text(encoding="utf-8", errors="replace")
-        crashes = re.findall(r"^.*(?:Sanitizer|runtime error:).*$", text, re.MULTILINE)
+        crashes = re.findall(r"^.*(?:Sanitizer|runtime error:).*$", self._logged(), re.MULTILINE)
         return crashes + [line for line in self.log_lines("error")
                           if not any(re.search(p, line) for p in self._expected)]

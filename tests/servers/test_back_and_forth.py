@@ -104,6 +104,8 @@ def test_both_servers_in_turn(site, user):
     seed = os.environ.get("COURIERFS_SEED") or str(random.SystemRandom().randrange(10**9))
     print(f"replay with COURIERFS_SEED={seed}")
     chance = Chance(seed, site.store, user)
+    # A copy of a message whose name has a space: Dovecot cannot read the GUID it wrote.
+    site.expected_complaints.append("Invalid extension record, removing: ")
     maildir = site.store.maildir(user)
     servers = [lambda: site.dovecot.imap(user), lambda: site.courier.imap(maildir)]
     ledger = Ledger()

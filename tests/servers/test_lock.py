@@ -36,11 +36,11 @@ def take_as_courier(site, content):
         draft.unlink()
 
 
-def take_as_dovecot(site, content=f"{os.getpid()}:{HOST}"):
+def take_as_dovecot(site):
     """Dovecot's lock, made as Dovecot makes it; its device and inode."""
     with as_mail_user():
         descriptor = os.open(dovecot_lock(site), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        os.write(descriptor, content.encode())
+        os.write(descriptor, f"{os.getpid()}:{HOST}".encode())
         made = os.fstat(descriptor)
         os.close(descriptor)
     return made.st_dev, made.st_ino
@@ -200,9 +200,14 @@ def test_dovecot_honours_a_fresh_lock_of_another_host(site):
     site.agree(ANN)
 
 
-def test_courier_breaks_the_lock_of_a_dead_dovecot(site, dead_pid):
+def test_courier_breaks_the_lock_of_a_dead_dovecot(site):
     """A lock that a dead Dovecot left behind holds up Courier for some seconds only."""
-    take_as_dovecot(site, f"{dead_pid}:{HOST}")
+    child = os.fork()
+    if child == 0:
+        take_as_dovecot(site)
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert courier_lock(site).read_text(encoding="ascii") == f"{child}:{HOST}"
     with site.courier.imap(site.store.maildir(ANN)) as imap:
         imap.select("INBOX")
     assert not courier_lock(site).exists()

@@ -62,9 +62,9 @@ def test_a_damaged_uid_database_that_still_names_every_message(site, damage):
     edit(path, DAMAGES[damage])
     site.mount.expect_error(UID_DATABASE)
     assert ask_one(site) == courier
-    deliver(path.parent, letter(1))
+    deliver(path.parent, letter(901))
     with site.dovecot.imap(ANN) as imap:
-        uid = int(imap.append(FOLDER, letter(2)).code("APPENDUID").split()[-1])
+        uid = int(imap.append(FOLDER, letter(902)).code("APPENDUID").split()[-1])
         assert uid > max(before.uids.values())
         assert imap.status(FOLDER)["UIDVALIDITY"] == before.uidvalidity
     after = site.agree(ANN)
@@ -101,9 +101,9 @@ def test_duplicates(site, repeat):
     edit(path, lines_changed(change))
     site.mount.expect_error(UID_DATABASE)
     ask_one(site)
-    deliver(path.parent, letter(1))
+    deliver(path.parent, letter(901))
     with site.dovecot.imap(ANN) as imap:
-        imap.append(FOLDER, letter(2))
+        imap.append(FOLDER, letter(902))
     after = site.agree(ANN).folders[FOLDER].messages
     assert len(after) == len(before) + 2, "each message is there, under a UID of its own"
     undamaged = {u: d for d, u in before.items()
@@ -128,9 +128,9 @@ def test_a_uid_beyond_dovecots(site):
         for name in sorted(set(others) - {FOLDER}):
             imap.select(name)
             assert imap.uids() == sorted(others[name].messages), name
-    reasons = [line for line in site.mount.log_lines("error") if "4294967294" in line]
-    assert reasons and all(str(path.relative_to(site.store.path)) in line for line in reasons)
-    assert any(":2:" in line or "line 2" in line for line in reasons)
+    said = site.mount.log_lines("error") + site.mount.log_lines("warning")
+    assert any(str(path.relative_to(site.store.path)) in line and "line 2" in line
+               and "4294967294" in line for line in said)
     assert f"{path.parent.name}/{UID_DATABASE}" in site.mount.status()
     assert path.read_bytes() == broken
     edit(path, lambda _: sound)
@@ -158,7 +158,7 @@ def test_an_empty_mailbox_and_one_that_becomes_empty(site):
     empty = site.agree(GUS).folders["INBOX"]
     assert empty.messages == {} and empty.next_uid >= next_uid
     with site.dovecot.imap(GUS) as imap:
-        told = imap.append("INBOX", letter(1)).code("APPENDUID").split()
+        told = imap.append("INBOX", letter(901)).code("APPENDUID").split()
     assert int(told[0]) == empty.uidvalidity and int(told[1]) >= next_uid
     site.agree(GUS)
 
@@ -183,12 +183,28 @@ def test_hidden_and_foreign_files(site):
     with as_mail_user():
         (maildir / "cur" / ".nfs0000000000000001").write_bytes(b"left by the NFS client")
         (maildir / "new" / ".hidden").write_bytes(b"x")
-    for name in ("0.x", "Zed", "abc.z", "1700000001.ü ö", "1700000001.a=b;c", "9.z,S=3"):
-        deliver(maildir, letter(len(name)), name=name)
+    names = ("0.x", "Zed", "abc.z", "1700000001.ü ö", "1700000001.a=b;c", "9.z,S=3")
+    for number, name in enumerate(names, start=900):
+        deliver(maildir, letter(number), name=name)
     expected = site.ask_courier_on_a_copy(BOB).digests()
-    assert site.agree(BOB).digests() == expected
+    # Which of the new ones is numbered first is for the server that comes first to say.
+    assert site.agree(BOB).digests().keys() == expected.keys()
     with as_mail_user():
         assert ".nfs0000000000000001" not in os.listdir(site.seen(BOB) / "cur")
+
+
+def test_a_copy_of_a_name_with_a_space(site):
+    """Dovecot writes a GUID with a space, complains of it once, and never again."""
+    with site.dovecot.imap(CEM) as imap:
+        imap.command("CREATE INBOX.Copies")
+        imap.select("INBOX")
+        imap.command("COPY 1:*", "INBOX.Copies")
+    site.ask_dovecot(CEM)
+    told = site.dovecot.complaints()
+    assert all("Invalid extension record, removing: b" in line for line in told), told
+    answers = site.agree(CEM).folders
+    assert {m.digest for m in answers["INBOX.Copies"].messages.values()} == \
+        {m.digest for m in answers["INBOX"].messages.values()}
 
 
 def test_many_mailboxes_at_once(site):
@@ -197,7 +213,7 @@ def test_many_mailboxes_at_once(site):
     with site.courier.imap(site.store.maildir(GUS)) as imap:
         for name in names:
             imap.command("CREATE", encode_folder(name))
-            imap.append(name, letter(1), "\\Seen")
+            imap.append(name, letter(901), "\\Seen")
     with site.dovecot.imap(GUS) as imap:
         for name in names:
             imap.select(name)

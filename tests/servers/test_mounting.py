@@ -1,5 +1,6 @@
 """Mounting and unmounting: by hand, by mount(8), from fstab, read-only, and what is refused."""
 
+import contextlib
 import hashlib
 import os
 import signal
@@ -137,55 +138,72 @@ def test_a_damaged_cache_is_set_aside(site):
     site.agree(ANN)
 
 
-def daemons():
-    """The pids of courierfs daemons that left their parent."""
-    return [pid for pid in children()
-            if os.path.realpath(f"/proc/{pid}/exe") == str(COURIERFS)]
+def daemon():
+    """The pid of the one courierfs that left its parent, and is ours by adoption."""
+    found = []
+    for pid in children():
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samefile(f"/proc/{pid}/exe", COURIERFS):
+                found.append(pid)
+    assert len(found) == 1
+    return found[0]
 
 
-@pytest.fixture(name="path_with_courierfs")
-def make_environment():
-    """An environment in which mount(8) finds courierfs."""
-    return os.environ | {"PATH": f"{BUILD}:{os.environ['PATH']}"}
+def run_mount(lab, *arguments):
+    """mount(8) with build/ in the place of /usr/local/bin, where it looks for courierfs.
+
+    Only mount(8) and the daemon see that place so. What they mount is seen by all.
+    """
+    script = 'mount --make-private / && mount --bind "$0" /usr/local/bin && exec mount "$@"'
+    done = lab.run(["unshare", "--mount", "--propagation", "unchanged",
+                    "sh", "-c", script, BUILD, *arguments])
+    assert done.returncode == 0, done.stderr.decode()
 
 
-def test_mount_by_type(lab, courier, store, path_with_courierfs):
-    """`mount -t fuse.courierfs` returns when the mount is there; umount ends the daemon."""
+@pytest.fixture(name="idle_site")
+def make_idle_site(lab, courier, store):
+    """A site that is not mounted; what is mounted on its mount point is seen everywhere."""
     site = Site(lab, courier, store)
-    options = ",".join([f"state={site.mount.state}", *suite_options()])
-    done = lab.run(["mount", "-t", "fuse.courierfs", store.path, site.mount.point, "-o", options],
-                   env=path_with_courierfs)
-    assert done.returncode == 0, done.stderr
-    assert site.mount.is_mounted() and len(daemons()) == 1
-    site.agree(ANN)
-    assert lab.run(["umount", site.mount.point]).returncode == 0
-    wait_until(lambda: reaped(daemons()), "the daemon ends")
+    shared = lab.new_directory("shared")
+    for words in (["--bind", shared, shared], ["--make-shared", shared]):
+        assert lab.run(["mount", *words]).returncode == 0
+    site.mount.point.rmdir()
+    (shared / "mail").mkdir()
+    site.mount.point.symlink_to(shared / "mail")
+    yield site
+    lab.run(["umount", "-R", shared])
+
+
+def unmount(site):
+    """umount, and the end of the daemon."""
+    pid = daemon()
+    assert site.lab.run(["umount", site.mount.point.resolve()]).returncode == 0
+    wait_until(lambda: os.waitpid(pid, os.WNOHANG)[0], "the daemon ends")
     site.check()
 
 
-def reaped(pids):
-    """Whether all these children have ended; collects those that have."""
-    for pid in pids:
-        os.waitpid(pid, os.WNOHANG)
-    return not pids
+def test_mount_by_type(lab, idle_site):
+    """`mount -t fuse.courierfs` returns when the mount is there; umount ends the daemon."""
+    mount = idle_site.mount
+    options = ",".join([f"state={mount.state}", *suite_options()])
+    run_mount(lab, "-t", "fuse.courierfs", mount.store, mount.point.resolve(), "-o", options)
+    idle_site.agree(ANN)
+    unmount(idle_site)
 
 
-def test_the_line_of_the_fstab_example(lab, courier, store, path_with_courierfs):
+def test_the_line_of_the_fstab_example(lab, idle_site):
     """The line that administrators copy, with the paths of the test in it."""
-    site = Site(lab, courier, store)
     table = lab.new_directory("fstab") / "fstab"
     text = EXAMPLE.read_text(encoding="utf-8")
-    for words, ours in (("/nfs/mail", store.path), ("/srv/mail", site.mount.point),
-                        ("/var/cache/courierfs", site.mount.state)):
+    point = idle_site.mount.point.resolve()
+    for words, ours in (("/nfs/mail", idle_site.mount.store), ("/srv/mail", point),
+                        ("/var/cache/courierfs", idle_site.mount.state)):
         assert words in text
         text = text.replace(words, str(ours))
     table.write_text(text, encoding="utf-8")
-    done = lab.run(["mount", "-T", table, site.mount.point], env=path_with_courierfs)
-    assert done.returncode == 0, done.stderr
-    site.agree(BOB)
-    assert lab.run(["umount", site.mount.point]).returncode == 0
-    wait_until(lambda: reaped(daemons()), "the daemon ends")
-    site.check()
+    run_mount(lab, "-T", table, point)
+    idle_site.agree(BOB)
+    unmount(idle_site)
 
 
 def fingerprint(top):

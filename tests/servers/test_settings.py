@@ -13,7 +13,8 @@ SETTINGS = {
     "flock": {"lock_method": "flock"},
     "all of these": {"mmap_disable": "yes", "mail_fsync": "always", "lock_method": "flock"},
     "locks by link": {"dotlock_use_excl": "no"},
-    "hard links": {"maildir_copy_with_hardlinks": "yes"},
+    # With sizes that are not taken from the names Dovecot would cut such copies short.
+    "hard links": {"maildir_copy_with_hardlinks": "yes", "maildir_broken_filename_sizes": "no"},
     "nfs": {"mmap_disable": "yes", "mail_fsync": "always", "mail_nfs_storage": "yes"},
     "empty new": {"maildir_empty_new": "yes"},
     "saved uidls": {"pop3_save_uidl": "yes"},

@@ -120,7 +120,7 @@ static void reads_updates(void **state)
 {
     (void)state;
     static const char *const plain[] = {"one", "two"}, *const cr[] = {"one\r", "two"},
-                                *const nul[] = {"one", "t"};
+                             *const nul[] = {"one", "t"};
     assert_update(TEXT("one\ntwo\n"), 2, plain);
     assert_update(TEXT("one\ntwo"), 2, plain);
     assert_update(TEXT("one\ntwo\n\nthree\n"), 2, plain);
@@ -165,11 +165,25 @@ static void tells_files_apart(void **state)
     assert_int_equal(keyword_file_kind(TEXT(".18446744073709551615.b"), &base, &period),
                      KEYWORD_FILE_MERGED);
     assert_true(period == UINT64_MAX);
-    static const char *const other[] = {"",         ".",          "..",        ":",
-                                        ":listing", "1.a:2,S",    ".tmp.1.2.h", ".5.1.a:2,S",
-                                        ".0.1.a",   ".005.1.a",   ".5x.1.a",   ".5.",
-                                        ".5",       ".5..hidden", ". 5.1.a",   ".+5.1.a",
-                                        ".-5.1.a",  "..1.a",      ".18446744073709551616.b"};
+    static const char *const other[] = {"",
+                                        ".",
+                                        "..",
+                                        ":",
+                                        ":listing",
+                                        "1.a:2,S",
+                                        ".tmp.1.2.h",
+                                        ".5.1.a:2,S",
+                                        ".0.1.a",
+                                        ".005.1.a",
+                                        ".5x.1.a",
+                                        ".5.",
+                                        ".5",
+                                        ".5..hidden",
+                                        ". 5.1.a",
+                                        ".+5.1.a",
+                                        ".-5.1.a",
+                                        "..1.a",
+                                        ".18446744073709551616.b"};
     for (size_t i = 0; i < sizeof(other) / sizeof(other[0]); i++) {
         struct span name = exact(span_of(other[i]));
         if (keyword_file_kind(name, &base, &period) != KEYWORD_FILE_OTHER)

@@ -30,18 +30,21 @@ static void reads_and_writes(void **state)
 static void skips_damaged_lines(void **state)
 {
     (void)state;
-    assert_read_as(TEXT("8 a\r\r\n26 a\n-1 b\nx c\n\n5\n6 \n 7 d\n99999999999999999999 e\n3 f\0g\n4 h\n"), 10,
-                   "4 h\n");
+    assert_read_as(
+        TEXT(
+            "8 a\r\r\n26 a\n-1 b\nx c\n\n5\n6 \n 7 d\n4x e\n99999999999999999999 e\n3 f\0g\n4 h\n"),
+        11, "4 h\n");
     assert_true(heard_of(&heard, 2, "index"));
     assert_true(heard_of(&heard, 1, "no keyword"));
 }
 
-static void takes_the_first_of_equal_lines(void **state)
+static void reads_equal_lines_as_dovecot_does(void **state)
 {
     (void)state;
-    assert_read_as(TEXT("0 Junk\n0 Other\n1 jUNK\n2 Other\n"), 2, "0 Junk\n2 Other\n");
+    assert_read_as(TEXT("0 Junk\n0 Other\n1 oTHER\n2 Fine\n2 fine\n"), 3, "0 Other\n2 Fine\n");
     assert_true(heard_of(&heard, 2, "same index"));
     assert_true(heard_of(&heard, 3, "same keyword"));
+    assert_true(heard_of(&heard, 5, "same keyword"));
 }
 
 static void finds_names_and_room(void **state)
@@ -90,7 +93,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_and_writes),
         cmocka_unit_test(skips_damaged_lines),
-        cmocka_unit_test(takes_the_first_of_equal_lines),
+        cmocka_unit_test(reads_equal_lines_as_dovecot_does),
         cmocka_unit_test(finds_names_and_room),
         cmocka_unit_test(survives_random_files),
     };

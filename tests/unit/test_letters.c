@@ -17,11 +17,14 @@ static void reads_letters(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
-        {"1.a:2,", ""},         {"1.a:2,Sab", "ab"},      {"1.a:2,zS", "z"}, {"1.a", ""},
-        {"abc", ""},            {"1.a:1,ab", ""},         {"1.a:2", ""},     {"1.a:x", ""},
-        {"1.a:2,Sa,bc", "a"},   {"1.a:1,b:2,Sq", "q"},    {"1.a:2,Sa:x", ""}, {"", ""},
-        {"1.a:2,~{`A", ""},     {":2,a", "a"},            {"1.a:2,aaa", "a"},
-        {"1.a:2,abcdefghijklmnopqrstuvwxyz", "abcdefghijklmnopqrstuvwxyz"}};
+        {"1.a:2,", ""},       {"1.a:2,Sab", "ab"},
+        {"1.a:2,zS", "z"},    {"1.a", ""},
+        {"abc", ""},          {"1.a:1,ab", ""},
+        {"1.a:2", ""},        {"1.a:x", ""},
+        {"1.a:2,Sa,bc", "a"}, {"1.a:1,b:2,Sq", "q"},
+        {"1.a:2,Sa:x", ""},   {"", ""},
+        {"1.a:2,~{`A", ""},   {":2,a", "a"},
+        {"1.a:2,aaa", "a"},   {"1.a:2,abcdefghijklmnopqrstuvwxyz", "abcdefghijklmnopqrstuvwxyz"}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct span name = exact(span_of(cases[i][0]));
         assert_int_equal(letters_of(name), bits(cases[i][1]));
@@ -58,10 +61,10 @@ static void shows_names(void **state)
 static void strips_names(void **state)
 {
     (void)state;
-    static const char *const cases[][2] = {{"1.a:2,Sab", "1.a:2,S"}, {"1.a:2,ab", "1.a:2,"},
-                                           {"abc", "abc"},           {"1.a:1,ab", "1.a:1,ab"},
-                                           {"1.a:2,aFb,c", "1.a:2,F,c"}, {"", ""},
-                                           {"x:1,b:2,Sq", "x:1,b:2,S"}};
+    static const char *const cases[][2] = {
+        {"1.a:2,Sab", "1.a:2,S"},   {"1.a:2,ab", "1.a:2,"},       {"abc", "abc"},
+        {"1.a:1,ab", "1.a:1,ab"},   {"1.a:2,aFb,c", "1.a:2,F,c"}, {"", ""},
+        {"x:1,b:2,Sq", "x:1,b:2,S"}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         BUF_AUTO out = BUF_EMPTY;
         letters_strip(&out, span_of(cases[i][0]));

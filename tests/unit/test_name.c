@@ -21,11 +21,21 @@ static void cuts_the_base(void **state)
 static void reads_the_number_like_atol(void **state)
 {
     (void)state;
-    static const char *const names[] = {"",     "x",          "1700000000.M9P1.h", "009.x",
-                                        "-5.e", "+7.x",       " \t 12.x",          "- 5",
-                                        "--5",  "9223372036854775807.x", "9223372036854775808.x",
-                                        "-9223372036854775808.x", "-9223372036854775809.x",
-                                        "99999999999999999999999999", "12:2,S"};
+    static const char *const names[] = {"",
+                                        "x",
+                                        "1700000000.M9P1.h",
+                                        "009.x",
+                                        "-5.e",
+                                        "+7.x",
+                                        " \t 12.x",
+                                        "- 5",
+                                        "--5",
+                                        "9223372036854775807.x",
+                                        "9223372036854775808.x",
+                                        "-9223372036854775808.x",
+                                        "-9223372036854775809.x",
+                                        "99999999999999999999999999",
+                                        "12:2,S"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         struct span name = exact(span_of(names[i]));
         assert_true(name_number(name) == atol(names[i]));
@@ -74,9 +84,9 @@ static void orders_messages_as_courierpop3d_does(void **state)
                                         "1700000000.M9P1.h:2,", NULL};
     static const char *const bytes[] = {"1700000000.\xc3\xa9", "1700000000.M10P1.h",
                                         "1700000000.~:2,", "1700000000:2,", NULL};
-    static const char *const numbers[] = {"-5.e:2,",         "1.a:2,",          "1700000000.a:2,",
-                                          "2147483650.b:2,", "4294967297.c:2,", "4294967298.d:2,",
-                                          NULL};
+    static const char *const numbers[] = {
+        "-5.e:2,",         "1.a:2,", "1700000000.a:2,", "2147483650.b:2,", "4294967297.c:2,",
+        "4294967298.d:2,", NULL};
     assert_order(name_compare_pop3, sizes);
     assert_order(name_compare_pop3, bytes);
     assert_order(name_compare_pop3, numbers);

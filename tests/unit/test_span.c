@@ -74,10 +74,23 @@ static void reads_numbers(void **state)
 static void scans_like_scanf(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"12",  "  12x",  "+12", "-12 5", "\t\n\v\f\r9", "",
-                                        "-",   "+ 1",    "x",   "--1",   "007",         "- 1",
-                                        "-0",  "18446744073709551615",  "18446744073709551616",
-                                        "999999999999999999999999999", "-99999999999999999999999"};
+    static const char *const texts[] = {"12",
+                                        "  12x",
+                                        "+12",
+                                        "-12 5",
+                                        "\t\n\v\f\r9",
+                                        "",
+                                        "-",
+                                        "+ 1",
+                                        "x",
+                                        "--1",
+                                        "007",
+                                        "- 1",
+                                        "-0",
+                                        "18446744073709551615",
+                                        "18446744073709551616",
+                                        "999999999999999999999999999",
+                                        "-99999999999999999999999"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         unsigned long expected = 0;
         uint64_t value = 0;

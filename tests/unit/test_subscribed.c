@@ -56,10 +56,11 @@ static void reads_inbox_in_any_case(void **state)
 static void shows_nothing_else(void **state)
 {
     (void)state;
-    const struct span other[] = {TEXT(""),         TEXT("A"),           TEXT("INBO"),
-                                 TEXT("INBOX."),   TEXT("INBOXES"),     TEXT("INBOXES.A"),
-                                 TEXT("INBOX/A"),  TEXT("#shared.bob.pub"), TEXT("shared.A"),
-                                 TEXT("INBOX.INBOX"), TEXT("inbox.Inbox"), TEXT("INBOX.a\0b"), TEXT("INBOX.a\r")};
+    const struct span other[] = {
+        TEXT(""),         TEXT("A"),           TEXT("INBO"),        TEXT("INBOX."),
+        TEXT("INBOXES"),  TEXT("INBOXES.A"),   TEXT("INBOX/A"),     TEXT("#shared.bob.pub"),
+        TEXT("shared.A"), TEXT("INBOX.INBOX"), TEXT("inbox.Inbox"), TEXT("INBOX.a\0b"),
+        TEXT("INBOX.a\r")};
     struct span shown;
     for (size_t i = 0; i < sizeof(other) / sizeof(other[0]); i++) {
         struct span name = exact(other[i]);
@@ -88,10 +89,15 @@ static void edits(void **state)
     const struct edit cases[] = {
         {TEXT(""), {TEXT("INBOX.A")}, {{NULL, 0}}, TEXT("")},
         {TEXT(""), {{NULL, 0}}, {TEXT("INBOX.A")}, TEXT("INBOX.A\n")},
-        {TEXT("INBOX.A\nINBOX.B\n"), {TEXT("INBOX.A")}, {TEXT("INBOX.C")}, TEXT("INBOX.B\nINBOX.C\n")},
+        {TEXT("INBOX.A\nINBOX.B\n"),
+         {TEXT("INBOX.A")},
+         {TEXT("INBOX.C")},
+         TEXT("INBOX.B\nINBOX.C\n")},
         /* what is there already is not added, nor twice */
         {TEXT("inbox.A\r\n"), {{NULL, 0}}, {TEXT("INBOX.A")}, TEXT("inbox.A\r\n")},
-        {TEXT(""), {{NULL, 0}}, {TEXT("INBOX.A"), TEXT("Inbox.A"), TEXT("INBOX.a")},
+        {TEXT(""),
+         {{NULL, 0}},
+         {TEXT("INBOX.A"), TEXT("Inbox.A"), TEXT("INBOX.a")},
          TEXT("INBOX.A\nINBOX.a\n")},
         /* every equal line goes; only "inbox" is without case */
         {TEXT("inbox.A\nINBOX.A\r\nINBOX.a\nInbox\n"),
@@ -100,13 +106,21 @@ static void edits(void **state)
          TEXT("INBOX.a\n")},
         {TEXT("inboxes\n"), {TEXT("INBOXES")}, {{NULL, 0}}, TEXT("inboxes\n")},
         /* all other bytes stay */
-        {TEXT("#shared.x\n\n\r\nodd\0line\r\nINBOX.A"), {TEXT("INBOX.B")}, {{NULL, 0}},
+        {TEXT("#shared.x\n\n\r\nodd\0line\r\nINBOX.A"),
+         {TEXT("INBOX.B")},
+         {{NULL, 0}},
          TEXT("#shared.x\n\n\r\nodd\0line\r\nINBOX.A")},
         {TEXT("INBOX.A"), {{NULL, 0}}, {TEXT("INBOX.B")}, TEXT("INBOX.A\nINBOX.B\n")},
         {TEXT("INBOX.A"), {{NULL, 0}}, {TEXT("INBOX.A")}, TEXT("INBOX.A")},
-        {TEXT("INBOX.B\nINBOX.A"), {TEXT("INBOX.A")}, {TEXT("INBOX.C")}, TEXT("INBOX.B\nINBOX.C\n")},
+        {TEXT("INBOX.B\nINBOX.A"),
+         {TEXT("INBOX.A")},
+         {TEXT("INBOX.C")},
+         TEXT("INBOX.B\nINBOX.C\n")},
         /* taken out and put in again */
-        {TEXT("inbox.A\nINBOX.B\n"), {TEXT("INBOX.A")}, {TEXT("INBOX.A")}, TEXT("INBOX.B\nINBOX.A\n")},
+        {TEXT("inbox.A\nINBOX.B\n"),
+         {TEXT("INBOX.A")},
+         {TEXT("INBOX.A")},
+         TEXT("INBOX.B\nINBOX.A\n")},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const struct edit *edit = &cases[i];

@@ -34,9 +34,13 @@ static void reads_version_2(void **state)
     (void)state;
     assert_read_as(TEXT("V\t2\n\n"), "");
     assert_read_as(TEXT("V\t2\n\nINBOX\nA\tB\tC\nD"), "INBOX\nA.B.C\nD\n");
-    assert_read_as(TEXT("V\t2\n\na\001tb\n\001" "1x\n"), "a\tb\n\001x\n");
+    assert_read_as(TEXT("V\t2\n\na\001tb\n\001"
+                        "1x\n"),
+                   "a\tb\n\001x\n");
     assert_read_as(TEXT("V\t2\n\na\001xb\nc\001\n"), "axb\nc\001\n");
-    assert_read_as(TEXT("V\t2\n\na\001" "0b\na\001nb\na\001rb\n\nA\r\n"), "A\n");
+    assert_read_as(TEXT("V\t2\n\na\001"
+                        "0b\na\001nb\na\001rb\n\nA\r\n"),
+                   "A\n");
 }
 
 /* Anything but the exact header is version 1. */

@@ -148,6 +148,12 @@ static void keeps_the_line_that_courier_keeps(void **state)
         /* behind another name the binary search meets the later line */
         {"2 " A "\n3 " B "\n7 " B "\n", "2 " A "\n7 " B "\n"},
         {"2 " A "\n7 " B "\n3 " B "\n", "2 " A "\n3 " B "\n"},
+        /* a line without a name counts as another name, one without a space or number does not */
+        {"5 \n3 " A "\n7 " A "\n", "7 " A "\n"},
+        {"5 :2,S\n3 " A "\n7 " A "\n", "7 " A "\n"},
+        {"5 a/b\n3 " A "\n7 " A "\n", "7 " A "\n"},
+        {"5\n3 " A "\n7 " A "\n", "3 " A "\n"},
+        {"x 0\n3 " A "\n7 " A "\n", "3 " A "\n"},
         /* with flags and without */
         {"3 " A ":2,S\n7 " A "\n9 " B "\n", "3 " A "\n9 " B "\n"},
         {"3 " A "\n7 " A ":2,S\n9 " B "\n", "3 " A "\n9 " B "\n"},
@@ -214,8 +220,8 @@ static void keeps_a_last_line_without_newline(void **state)
 static void reads_cr_lf_when_the_header_has_it(void **state)
 {
     (void)state;
-    assert_read_as(TEXT("1 1234567 20\r\n2 1.x\r\n5 2.y:2,S\r\n"), UIDDB_CRLF | UIDDB_NAME_WITH_FLAGS,
-                   HEADER "2 1.x\n5 2.y\n");
+    assert_read_as(TEXT("1 1234567 20\r\n2 1.x\r\n5 2.y:2,S\r\n"),
+                   UIDDB_CRLF | UIDDB_NAME_WITH_FLAGS, HEADER "2 1.x\n5 2.y\n");
     assert_true(heard_of(&heard, 1, "CR LF"));
     assert_read_as(TEXT("1 1234567 20\r\n2 1.x\n"), UIDDB_CRLF, HEADER "2 1.x\n");
     /* here the CR may be the file's own */
@@ -246,7 +252,7 @@ static void ignores_lines_without_number_or_name(void **state)
     assert_read_as(TEXT(HEADER "\n5\nx 1.a\n 6 1.b\n7 \n8 :2,S\n9 a/b\n10 4.d\n\0 5.e\n11\0 6.f\n"),
                    UIDDB_IGNORED_LINES, HEADER "10 4.d\n");
     assert_int_equal(heard.count, 9);
-    assert_true(heard_of(&heard, 2, "no UID"));
+    assert_true(heard_of(&heard, 2, "not 'UID NAME'"));
     assert_true(heard_of(&heard, 6, "no file name"));
 }
 
@@ -305,7 +311,7 @@ static void agrees_with_courier_on_random_duplicates(void **state)
             sorted[count - 1 - i] = &lines[i];
             buf_printf(&text, "%u %s\n", lines[i].uid, lines[i].name);
         }
-        qsort(sorted, count, sizeof(sorted[0]), compare_courier_lines);
+        qsort(sorted, count, sizeof(struct courier_line *), compare_courier_lines);
         assert_int_equal(uiddb_parse(buf_span(&text), NULL, &db), 0);
         for (size_t i = 0; i < count; i++) {
             uint32_t expected = courier_finds(sorted, count, &lines[i]), shown = 0;

@@ -87,8 +87,8 @@ static void reads_records(void **state)
 {
     (void)state;
     struct uidlist_record record;
-    assert_int_equal(uidlist_parse_record(TEXT("25006 W2481 P1.a O7 :1276.M1P2.h,S=2:2,S"), &record),
-                     0);
+    assert_int_equal(
+        uidlist_parse_record(TEXT("25006 W2481 P1.a O7 :1276.M1P2.h,S=2:2,S"), &record), 0);
     assert_int_equal(record.uid, 25006);
     assert_span(record.keys, TEXT("W2481 P1.a O7"));
     assert_span(record.base, TEXT("1276.M1P2.h,S=2"));
@@ -105,13 +105,28 @@ static void reads_records(void **state)
 static void refuses_records(void **state)
 {
     (void)state;
-    const struct span bad[] = {TEXT(""),          TEXT("1"),          TEXT("1 "),
-                               TEXT("1 a"),       TEXT("1 P5"),       TEXT("1 :"),
-                               TEXT("1 ::2,S"),   TEXT("1:a"),        TEXT(" 1 :a"),
-                               TEXT("0 :a"),      TEXT("-1 :a"),      TEXT("x :a"),
-                               TEXT("1x :a"),     TEXT("1 P5:a"),     TEXT("4294967294 :a"),
-                               TEXT("4294967297 :a"), TEXT("1 :a/b"), TEXT("1 :a\0b"),
-                               TEXT("1 P\0 :a"),  TEXT("1 :\r"), TEXT("1 :a\r\r"), TEXT("1 :a\r:2,S")};
+    const struct span bad[] = {TEXT(""),
+                               TEXT("1"),
+                               TEXT("1 "),
+                               TEXT("1 a"),
+                               TEXT("1 P5"),
+                               TEXT("1 :"),
+                               TEXT("1 ::2,S"),
+                               TEXT("1:a"),
+                               TEXT(" 1 :a"),
+                               TEXT("0 :a"),
+                               TEXT("-1 :a"),
+                               TEXT("x :a"),
+                               TEXT("1x :a"),
+                               TEXT("1 P5:a"),
+                               TEXT("4294967294 :a"),
+                               TEXT("4294967297 :a"),
+                               TEXT("1 :a/b"),
+                               TEXT("1 :a\0b"),
+                               TEXT("1 P\0 :a"),
+                               TEXT("1 :\r"),
+                               TEXT("1 :a\r\r"),
+                               TEXT("1 :a\r:2,S")};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct uidlist_record record;
         struct span copy = exact(bad[i]);
@@ -221,10 +236,14 @@ static void stays_quick(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_headers),   cmocka_unit_test(refuses_headers),
-        cmocka_unit_test(reads_records),   cmocka_unit_test(refuses_records),
-        cmocka_unit_test(finds_keys),      cmocka_unit_test(adds_keys),
-        cmocka_unit_test(survives_random_lines), cmocka_unit_test(stays_quick),
+        cmocka_unit_test(reads_headers),
+        cmocka_unit_test(refuses_headers),
+        cmocka_unit_test(reads_records),
+        cmocka_unit_test(refuses_records),
+        cmocka_unit_test(finds_keys),
+        cmocka_unit_test(adds_keys),
+        cmocka_unit_test(survives_random_lines),
+        cmocka_unit_test(stays_quick),
     };
     return cmocka_run_group_tests_name("uidlist", tests, NULL, NULL);
 }
