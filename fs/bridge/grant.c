@@ -11,8 +11,9 @@
  *   2. A message in `new` that has a line in the uid database is moved to `cur`: Courier would drop
  *      the line at its next scan.
  *   3. Every file in `cur` that has no UID gets one, in Courier's order; the uid database is made
- * if there is none. Dovecot would number them too, but in its own order, and before a message's
- *      UIDL is bound; in a mailbox only Courier's POP3 knew, the UIDLs told would be wrong.
+ *      if there is none. Dovecot would number them too, but in its own order, and before a
+ *      message's UIDL is bound; in a mailbox only Courier's POP3 knew, the UIDLs told would be
+ *      wrong.
  *   4. What Courier would trip over is mended: a NEXTUID that is too low, lines that end in CR LF.
  *   5. The view is brought up to date and then stays as it is until the lock is released, because
  *      Dovecot reads the list now and appends "the next UID" later.

@@ -38,6 +38,7 @@ struct keyword_state {
     struct base_map bases;
     uint64_t shown; /* changes when any message's keywords do; 0 = none has any */
     bool told_too_many;
+    size_t pending;  /* update files that nobody merged yet */
     bool unassigned; /* some name has no letter although one is free */
 };
 
@@ -56,3 +57,42 @@ uint32_t keywords_letters(const struct keyword_state *state, struct span base);
 int keywords_set(struct mailbox *mailbox, struct span base, uint32_t letters);
 
 void keyword_state_release(struct keyword_state *state);
+
+/* ---- within the keyword files ---------------------------------------------------------------- */
+
+#define KEYWORD_LETTERS_FILE "courierfs-keywords"
+#define KEYWORD_DIRECTORY "courierimapkeywords"
+
+/* The keywords of one message as Courier has them, split by what the letters can say. */
+struct message_keywords {
+    uint32_t letters;
+    struct buf extra;
+};
+
+/* Like keywords_load, but the lock does not matter. */
+int keywords_read(struct mailbox *mailbox);
+struct keyword_entry *keyword_find(const struct keyword_state *state, struct span base);
+/* The entry of BASE, made if there is none; NULL = out of memory. */
+struct keyword_entry *keyword_need(struct keyword_state *state, struct span base);
+struct span keyword_entry_base(const void *owner, uint32_t position);
+/* What the entry contributes to state->shown: taken off before, and added after, it changes. */
+uint64_t keyword_share(const struct keyword_state *state, const struct keyword_entry *entry);
+/* Adds a name of Courier's, as a letter if it has one. */
+void message_keywords_add(struct keyword_state *state, struct message_keywords *keywords,
+                          struct span name);
+/* Makes KEYWORDS the message's. Takes over keywords->extra. 0 or -ENOMEM. */
+int keyword_put(struct keyword_state *state, struct span base, struct message_keywords *keywords);
+void keyword_forget_all(struct keyword_state *state);
+/* Reads an update file of the mailbox into KEYWORDS. -ENOENT if it is not there. */
+int keyword_update_read(struct mailbox *mailbox, struct span file_name,
+                        struct message_keywords *keywords);
+
+/* Reads the letters' names from the mailbox. 0 also if there are none; -errno. */
+int keyword_letters_read(struct mailbox *mailbox);
+/* Writes LETTERS, whose spans may point into the old text, and reads them again. The file's mtime
+ * becomes now, at least AT_LEAST, and a second more than it was. The lock is held. */
+int keyword_letters_write(struct mailbox *mailbox, const struct letter_names *letters,
+                          time_t at_least);
+
+/* keyword_merge.c: does Courier's merge if many update files wait for it. The lock is held. */
+int keywords_merge(struct mailbox *mailbox);

@@ -19,7 +19,7 @@
  *     what Courier skipped;
  *   - Courier's POP3 list says another UIDL for a message than the line (or its absence) says, or
  *     another node wrote another key. A UIDL that vanished from Courier's list is no change: the
- * one that was shown stays, because a client has seen it;
+ *     one that was shown stays, because a client has seen it;
  *   - a quarter of the lines are dead;
  *   - Dovecot's POP3 server opens the list, and lines that were appended since O was last given out
  *     are not at their place in Courier's order. (Nobody else asks for O, so nobody else pays.)
@@ -415,7 +415,7 @@ static int new_generation(struct line_maker *maker, struct mailbox *mailbox, uin
         return result == -EUCLEAN ? -EIO : result;
     }
     mailbox_set_file(mailbox, CONTROL_UIDLIST, file);
-    mailbox->order_unsure = false;
+    mailbox->order_unsure = !maker->sources->present[SOURCE_SIZELIST];
     mailbox->generation++;
     atomic_fetch_add(&mailbox->bridge->generations_made, 1);
     return 0;
@@ -462,6 +462,9 @@ int uidlist_present(struct mailbox *mailbox, const struct sources *sources)
     if (verdict.new_generation || verdict.append_from < sources->db.count)
         mailbox->cache_outdated = true;
     mailbox->view_outdated = false;
+    if (!verdict.new_generation &&
+        mailbox->seen.hash[SOURCE_SIZELIST] != sources->seen.hash[SOURCE_SIZELIST])
+        mailbox->order_unsure = true;
     mailbox->highest_next = next;
     mailbox->seen = sources->seen;
     return 0;

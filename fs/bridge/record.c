@@ -10,22 +10,25 @@
  *
  *   known     the same UID and base name are there: nothing to do;
  *   new       the base name is not there and the UID is NEXTUID or above: a line is added;
- *   moved     the base name is there under another UID, and the claimed one is NEXTUID or above:
- * the line gets the new UID. Dovecot does this to a message whose UID its index has expunged: it
- * never takes that one back, so refusing would never converge; and a UID that nobody was ever told
- * harms no client; refused   all else: a UID below NEXTUID that the database does not have for this
- * message may have named another one. It is logged, and a fresh generation is shown.
+ *   moved     the base name is there under another UID, and the claimed one is NEXTUID or
+ *             above: the line gets the new UID. Dovecot does this to a message whose UID its index
+ *             has expunged: it never takes that one back, so refusing would never converge; and a
+ *             UID that nobody was ever told harms no client;
+ *   dead      the base name is not there, but the view shows this very line: a message that is
+ *             gone, repeated by Dovecot's rewrite. Nothing to do;
+ *   refused   all else: a UID below NEXTUID that the database does not have for this message may
+ *             have named another one. It is logged, and a fresh generation is shown.
  *
  * Then NEXTUID is put above every claim, the file is written under a unique name, synced, and
  * renamed. Only after that does fdatasync (or rename, or the unlock) return to Dovecot.
  *
  * Order of steps, and what a crash between them leaves:
  *
- *   1. Messages that are still in `new` are moved to `cur`. Courier drops a line whose file is not
- * in cur at its next scan, and the message then gets another UID. Crash after this: the message
- *      lies in cur without a UID; whoever comes next gives it one. Nobody was told any.
+ *   1. Messages that are still in `new` are moved to `cur`. Courier drops a line whose file is
+ *      not in cur at its next scan, and the message then gets another UID. Crash after this: the
+ *      message lies in cur without a UID; whoever comes next gives it one. Nobody was told any.
  *   2. Keys without a home (message GUIDs, foreign UIDLs) go to our own file. Crash: keys of a
- * message whose line is not there yet; they are found by base name and do no harm.
+ *      message whose line is not there yet; they are found by base name and do no harm.
  *   3. The uid database is replaced. Crash before the rename: the old one is in place, Dovecot was
  *      told nothing. Crash after: the lines are there, Dovecot's clients were told nothing, but the
  *      message keeps this UID, which is what Dovecot would have told.
@@ -187,6 +190,13 @@ static void log_refused(const struct mailbox *mailbox, const struct uid_claim *c
                     claim->uid, SPAN_FMT(claim->base), uidnext);
 }
 
+/* Whether the claim repeats a line that was shown. */
+static bool is_dead_line(const struct mailbox *mailbox, const struct uid_claim *claim)
+{
+    struct uidlist_record shown;
+    return view_find_uid(&mailbox->view, claim->uid, &shown) && span_equal(shown.base, claim->base);
+}
+
 struct merge {
     size_t added;
     size_t moved;
@@ -218,6 +228,8 @@ static int merge_claims(struct mailbox *mailbox, struct uiddb *db, const struct 
         if (known_uid == claim->uid)
             continue;
         if (claim->uid < first_free || claim->uid > UIDDB_HIGHEST_UID) {
+            if (known_uid == 0 && is_dead_line(mailbox, claim))
+                continue;
             log_refused(mailbox, claim, known_uid, first_free);
             outcome->refused++;
             continue;

@@ -1,9 +1,9 @@
 /* The files of courierimapkeywords/: ":list", update files, and their names.
  *
- *     :list           "$MDNSent\nFoo\n\n1700000001.a:1 0\n"    names, empty line, BASE:NUMBER
- * NUMBER… 1700000001.a    "$MDNSent\nFoo\n"                       pending: the complete set of this
- * message .N.1700000001.a                                         an update that was merged, N *
- * 300 s
+ *     :list              "$MDNSent\nFoo\n\n1700000001.a:1 0\n": names, an empty line, then
+ *                        BASE:NUMBER NUMBER…
+ *     1700000001.a       "$MDNSent\nFoo\n": pending, the complete set of this message
+ *     .N.1700000001.a    an update that was merged; N * 300 s
  *
  * Read as Courier 5.0.13 reads them, seen: a NUL ends a line, so a line that starts with one counts
  * as empty; a CR is part of the name; the last line needs no LF. In ":list" a line is split at its

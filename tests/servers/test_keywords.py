@@ -5,6 +5,7 @@ import os
 import pytest
 
 from servers.answers import same
+from servers.courier import deliver
 from servers.courier_files import KEYWORDS, base_name
 from servers.lab import as_mail_user
 from servers.mount import Mount
@@ -158,3 +159,25 @@ def test_spelling(site):
         imap.command("UID STORE", imap.uids()[1], "+FLAGS (LATER)")
     shown = site.agree(BOB).folders["INBOX"].messages
     assert set(words) <= shown[uid].flags
+
+
+def test_updates_are_merged_when_there_are_many(site):
+    """Where no Courier comes by, courierfs folds the updates into `:list` as Courier would."""
+    count = 150
+    for number in range(count):
+        deliver(site.store.maildir(BOB), letter(number))
+    with site.dovecot.imap(BOB) as imap:
+        imap.select("INBOX")
+        uids = imap.uids()
+        for place, uid in enumerate(uids):
+            imap.command("UID STORE", uid, f"+FLAGS (Third{place % 3} All)")
+        imap.command("UID STORE", uids[-1], "-FLAGS (All)")
+    before = site.ask_dovecot(BOB)
+    waiting = [name for name in os.listdir(site.store.maildir(BOB) / KEYWORDS)
+               if not name.startswith((".", ":"))]
+    assert len(waiting) < count
+    listed = (site.store.maildir(BOB) / KEYWORDS / ":list").read_text(encoding="utf-8")
+    assert listed.count(":") > count // 2
+    assert "All" not in before.folders["INBOX"].messages[uids[-1]].flags
+    same(before, site.ask_courier(BOB), "Courier after the merge")
+    site.agree(BOB)
