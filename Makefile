@@ -3,6 +3,7 @@
 #   make                build/courierfs and build/courierctl
 #   make demo           the short show, on a fresh machine
 #   make check          every test there is, on a fresh machine
+#   make check-nfs      server tests with the store on real NFS, in an emulated machine
 #   make unit           the unit tests, under AddressSanitizer and UBSan
 #   make fuzz-short     each fuzz target on FUZZ_COUNT inputs
 #   make fuzz           each for FUZZ_SECONDS, with libFuzzer (clang)
@@ -159,9 +160,19 @@ check: prepare
 	$(MAKE) $(JOBS) fuzz-short
 	$(MAKE) servers
 
+# Both ways, also when the first one fails.
 servers: all
-	COURIERFS_TEST_OPTIONS= $(PYTEST) tests/servers
-	COURIERFS_TEST_OPTIONS=nocache $(PYTEST) tests/servers
+	@status=0; for options in '' nocache; do \
+		echo "server tests$${options:+ with -o $$options}"; \
+		COURIERFS_TEST_OPTIONS=$$options $(PYTEST) tests/servers || status=1; \
+	done; exit $$status
+
+# The store on real NFS, which a kernel without NFS has only in a virtual machine.
+.PHONY: check-nfs
+check-nfs: prepare
+	scripts/install-packages nfs
+	$(MAKE) $(JOBS) all
+	scripts/nfs-vm
 
 # ---- the rest ----
 

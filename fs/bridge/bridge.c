@@ -42,12 +42,15 @@ static void keep_house(struct bridge *bridge, bool ending)
     size_t count = 0;
     AUTO_FREE struct mailbox **all = hold_all(bridge, &count);
     for (size_t i = 0; i < count; i++) {
-        pthread_mutex_lock(&all[i]->mutex);
+        if (ending)
+            pthread_mutex_lock(&all[i]->mutex);
+        else if (pthread_mutex_trylock(&all[i]->mutex) != 0)
+            continue; /* somebody is at work there; the others shall not wait for that */
         if (ending)
             lock_abandon(all[i]);
         else
             lock_housekeeping(all[i], time(NULL));
-        view_remember(all[i]);
+        view_remember(all[i], ending);
         pthread_mutex_unlock(&all[i]->mutex);
         caller_become_daemon();
     }

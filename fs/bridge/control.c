@@ -7,7 +7,7 @@
 #include "bridge/sources.h"
 
 /* Larger than any list; a process that writes more into one is not Dovecot. */
-#define WRITTEN_LIMIT ((size_t)1 << 30)
+#define WRITTEN_LIMIT ((size_t)256 << 20)
 
 enum control_kind control_kind_of(struct span name)
 {

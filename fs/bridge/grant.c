@@ -45,6 +45,8 @@
 
 /* Other hosts take a lock for stale when it is 120 s old. */
 #define TOUCH_SECONDS 30
+/* Lines of deleted messages do no harm; fewer than this are left for the next rewrite. */
+#define DELETED_MANY 32
 /* Courier's UIDVALIDITY of a new uid database (seen: the file's mtime minus this). */
 #define COURIER_EPOCH 1000000000
 
@@ -110,6 +112,55 @@ static int settle_ambiguous(struct mailbox *mailbox, struct uiddb *db, const str
     return 0;
 }
 
+static int compare_uid(const void *key, const void *line)
+{
+    uint32_t uid = *(const uint32_t *)key;
+    const struct uiddb_line *other = line;
+    return uid < other->uid ? -1 : uid > other->uid;
+}
+
+/* Takes out the lines of messages that were unlinked through this mount and are not in cur: the very
+ * lines, UID and base name, that were shown then. A message that came back, or got another UID,
+ * keeps its line. */
+static size_t drop_deleted(struct mailbox *mailbox, struct uiddb *db, const struct dir_list *cur)
+{
+    struct span rest = buf_span(&mailbox->deleted);
+    struct span text;
+    bool complete;
+    size_t dropped = 0;
+    while (span_next_line(&rest, &text, &complete)) {
+        uint64_t number;
+        struct span base;
+        if (!span_to_u64(span_until(text, ' ', &base), &number))
+            continue;
+        uint32_t uid = (uint32_t)number;
+        struct uiddb_line *line =
+            bsearch(&uid, db->lines, db->count, sizeof(*db->lines), compare_uid);
+        if (line == NULL || !span_equal(line->base, base) || dir_list_find_base(cur, base) != NULL)
+            continue;
+        line->base.text = NULL;
+        dropped++;
+    }
+    if (dropped == 0)
+        return 0;
+    size_t kept = 0;
+    for (size_t i = 0; i < db->count; i++) {
+        if (db->lines[i].base.text != NULL)
+            db->lines[kept++] = db->lines[i];
+    }
+    db->count = kept;
+    return dropped;
+}
+
+/* Whether so many messages were deleted that the uid database is worth a rewrite for it. */
+static bool many_deleted(const struct mailbox *mailbox, const struct uiddb *db)
+{
+    size_t deleted = 0;
+    for (size_t i = 0; i < mailbox->deleted.len; i++)
+        deleted += mailbox->deleted.data[i] == '\n';
+    return deleted >= DELETED_MANY && deleted * 4 >= db->count;
+}
+
 static bool may_have_uid(const struct dir_list *cur, const struct dir_entry *entry)
 {
     /* DT_DIR: Courier gives it a UID, Dovecot moves it away; it is no message. */
@@ -141,6 +192,10 @@ static int claims_for_unknown(const struct uiddb *db, const struct dir_list *cur
     base_map_release(&known);
     if (claims == NULL)
         return -ENOMEM;
+    if (count > UIDDB_HIGHEST_UID - db->uidnext) {
+        free(claims);
+        return -EOVERFLOW;
+    }
     sort_stable(claims, count, sizeof(*claims), compare_claims);
     for (size_t i = 0; i < count; i++)
         claims[i].uid = db->uidnext + (uint32_t)i;
@@ -210,6 +265,11 @@ static int complete_cur(struct mailbox *mailbox, struct sources *sources, struct
     size_t count = 0;
     if (result == 0)
         result = claims_for_unknown(&sources->db, cur, &claims, &count);
+    bool writes = count > 0 || sources->db.repairs != 0 || many_deleted(mailbox, &sources->db);
+    if (result == 0 && writes) {
+        sources->must_write = drop_deleted(mailbox, &sources->db, cur) > 0;
+        buf_clear(&mailbox->deleted);
+    }
     uint32_t floor =
         mailbox->view.uidvalidity == sources->db.uidvalidity ? mailbox->highest_next : 0;
     struct uid_outcome outcome;

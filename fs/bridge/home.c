@@ -35,8 +35,9 @@ int home_signature(struct mailbox *mailbox, const char *name, struct signature *
     return result;
 }
 
-/* Larger than any file that makes sense here: 40 million messages. */
-#define CONTROL_LIMIT ((size_t)4 << 30)
+/* Larger than any file that makes sense here: four million messages. What a user puts there beyond
+ * that must not take the daemon's memory. */
+#define CONTROL_LIMIT ((size_t)256 << 20)
 
 int home_read(struct mailbox *mailbox, const char *name, struct buf *out, struct stat *st_r)
 {

@@ -7,7 +7,7 @@
 #include "courier/keywords.h"
 
 #define UPDATE_LIMIT ((size_t)1 << 20)
-#define LIST_LIMIT ((size_t)1 << 30)
+#define LIST_LIMIT ((size_t)256 << 20)
 
 struct span keyword_entry_base(const void *owner, uint32_t position)
 {

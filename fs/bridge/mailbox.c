@@ -7,6 +7,9 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 
+/* What mailboxes that nobody uses may take together. */
+#define IDLE_BYTES ((size_t)64 << 20)
+
 /* ---- the registry ---------------------------------------------------------------------------- */
 
 static struct mailbox **bucket_of(struct bridge *bridge, dev_t device, ino_t inode)
@@ -95,15 +98,37 @@ static void unlink_from_registry(struct bridge *bridge, struct mailbox *mailbox)
     bridge->mailbox_count--;
 }
 
+/* About what the mailbox takes. */
+static size_t memory_of(const struct mailbox *mailbox)
+{
+    size_t bytes = sizeof(*mailbox) + mailbox->view.capacity * sizeof(struct view_record) +
+                   mailbox->view.bases.slot_count * sizeof(uint32_t) + mailbox->cur.names.capacity +
+                   mailbox->cur.capacity * sizeof(struct dir_entry) +
+                   mailbox->keywords.capacity * sizeof(struct keyword_entry) +
+                   mailbox->keywords.names.capacity;
+    for (int kind = 0; kind < CONTROL_KIND_COUNT; kind++) {
+        if (mailbox->file[kind] != NULL)
+            bytes += mailbox->file[kind]->content.capacity;
+    }
+    return bytes;
+}
+
 void registry_let_go(struct bridge *bridge, struct mailbox **all, size_t count, size_t keep)
 {
     pthread_mutex_lock(&bridge->registry_mutex);
     for (size_t i = 0; i < count; i++)
         all[i]->active--;
-    struct mailbox *mailbox = TAILQ_FIRST(&bridge->by_use);
-    while (mailbox != NULL && bridge->mailbox_count > keep) {
+    size_t bytes = 0;
+    struct mailbox *mailbox;
+    /* One that is at work is not looked into. */
+    TAILQ_FOREACH(mailbox, &bridge->by_use, by_use)
+    bytes += mailbox->active > 0 ? 0 : memory_of(mailbox);
+    mailbox = TAILQ_FIRST(&bridge->by_use);
+    while (mailbox != NULL && (bridge->mailbox_count > keep || bytes > IDLE_BYTES)) {
         struct mailbox *next = TAILQ_NEXT(mailbox, by_use);
-        if (is_idle(mailbox) && !mailbox->cache_outdated) {
+        bool may_go = bridge->cache == NULL || !mailbox->cache_outdated || keep == 0;
+        if (is_idle(mailbox) && may_go) {
+            bytes -= memory_of(mailbox);
             unlink_from_registry(bridge, mailbox);
             free_mailbox(mailbox);
         }

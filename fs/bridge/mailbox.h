@@ -79,7 +79,7 @@ struct mailbox {
     struct held_lock lock;
     struct signature cur_complete; /* of cur, when every file there had a UID ... */
     uint64_t cur_complete_uiddb;   /* ... by the uid database with this hash */
-    struct buf deleted;            /* base names unlinked through the mount, LF behind each */
+    struct buf deleted; /* unlinked through the mount: "UID BASE" lines, as they were shown */
     struct keyword_state keywords;
     struct dir_list cur; /* the last listing of cur: where a base name was seen */
     bool cur_listed;
@@ -93,6 +93,7 @@ struct mailbox {
     uint32_t generation;           /* counts the generations made since the mailbox was loaded */
     bool cache_asked;
     bool cache_outdated;
+    time_t cache_due; /* when the cache gets it; 0 = not decided */
 };
 
 TAILQ_HEAD(mailbox_queue, mailbox);
@@ -218,7 +219,8 @@ bool pop3_is_caller(struct mailbox *mailbox, const struct caller *caller);
 
 /* remember.c: the view to and from the cache. */
 void view_recall(struct mailbox *mailbox);
-void view_remember(struct mailbox *mailbox);
+/* Some seconds after a change only, or NOW. */
+void view_remember(struct mailbox *mailbox, bool now);
 
 /* control.c: reads what the maker of a linked file wrote since. 0 or -errno. */
 int control_file_reload(struct control_file *file);

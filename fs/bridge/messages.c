@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "bridge/mailbox.h"
 #include "courier/name.h"
+#include "courier/uiddb.h"
 #include "dovecot/letters.h"
 
 /* Appends the path of NAME in the mailbox's cur, terminated. */
@@ -172,29 +173,12 @@ int message_dir_times(struct bridge *bridge, const struct caller *caller, const 
 
 /* ---- changes --------------------------------------------------------------------------------- */
 
-/* A message came to the mailbox: its line must not go with those of deleted ones. */
-static void forget_deleted(struct mailbox *mailbox, struct span base)
-{
-    struct span rest = buf_span(&mailbox->deleted);
-    struct span name;
-    bool complete;
-    while (span_next_line(&rest, &name, &complete)) {
-        if (!span_equal(name, base))
-            continue;
-        size_t at = (size_t)(name.text - mailbox->deleted.data);
-        memmove(mailbox->deleted.data + at, rest.text, rest.len);
-        mailbox->deleted.len -= name.len + 1;
-        return;
-    }
-}
-
 static int prepare_target(struct mailbox *mailbox, struct span shown, struct buf *store_name_r)
 {
     struct span base = name_base(shown);
     int result = keywords_set(mailbox, base, letters_of(shown));
     if (result < 0)
         return result;
-    forget_deleted(mailbox, base);
     letters_strip(store_name_r, shown);
     return buf_terminate(store_name_r);
 }
@@ -266,10 +250,9 @@ int message_unlink(struct bridge *bridge, const struct caller *caller, const str
     result = find_source(mailbox, shown, &path);
     if (result == 0)
         result = store_unlink(bridge->store, path.data);
-    if (result == 0) {
-        buf_add_span(&mailbox->deleted, name_base(shown));
-        buf_add_char(&mailbox->deleted, '\n');
-    }
+    struct uidlist_record record;
+    if (result == 0 && view_find_base(&mailbox->view, name_base(shown), &record))
+        uiddb_format_line(&mailbox->deleted, record.uid, record.base);
     mailbox_leave(mailbox);
     return result;
 }

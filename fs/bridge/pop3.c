@@ -32,7 +32,7 @@
 #include "courier/name.h"
 
 #define ATTEMPTS 10
-#define LIST_LIMIT ((size_t)4 << 30)
+#define LIST_LIMIT ((size_t)256 << 20)
 #define READ_SIZE (64 * 1024)
 
 bool pop3_is_caller(struct mailbox *mailbox, const struct caller *caller)

@@ -39,7 +39,7 @@
  * it had, and tries again under a new lock.
  *
  * A line is never taken out because Dovecot's text lacks it. The only lines that go are those of
- * messages that were unlinked through this mount, and they go with the next rewrite.
+ * messages that were unlinked through this mount (grant.c).
  *
  * Rejected: recording at the next read (the daemon may die first); trusting the view as the uid
  * database's content (a stolen lock makes it old); accepting lower unused UIDs (unused here is not
@@ -145,40 +145,6 @@ static int compare_lines(const void *a, const void *b)
     return x->uid < y->uid ? -1 : x->uid > y->uid;
 }
 
-static struct span deleted_base(const void *owner, uint32_t position)
-{
-    const struct span *bases = owner;
-    return bases[position];
-}
-
-/* Takes out the lines of messages that were deleted through this mount. */
-static int drop_deleted_lines(const struct mailbox *mailbox, struct uiddb *db)
-{
-    size_t room = 0;
-    for (size_t i = 0; i < mailbox->deleted.len; i++)
-        room += mailbox->deleted.data[i] == '\n';
-    if (room == 0)
-        return 0;
-    AUTO_FREE struct span *bases = calloc(room, sizeof(*bases));
-    if (bases == NULL)
-        return -ENOMEM;
-    struct base_map map;
-    int result = base_map_init(&map, room, deleted_base, bases);
-    struct span rest = buf_span(&mailbox->deleted);
-    bool complete;
-    for (uint32_t i = 0; result == 0 && span_next_line(&rest, &bases[i], &complete); i++)
-        result = base_map_put(&map, i);
-    size_t kept = 0;
-    for (size_t i = 0; result == 0 && i < db->count; i++) {
-        if (base_map_find(&map, db->lines[i].base) == BASE_MAP_NONE)
-            db->lines[kept++] = db->lines[i];
-    }
-    if (result == 0)
-        db->count = kept;
-    base_map_release(&map);
-    return result;
-}
-
 static void log_refused(const struct mailbox *mailbox, const struct uid_claim *claim,
                         uint32_t known, uint32_t uidnext)
 {
@@ -240,7 +206,9 @@ static int merge_claims(struct mailbox *mailbox, struct uiddb *db, const struct 
             lines[position].uid = claim->uid;
             merge_r->moved++;
         } else {
-            lines[end++] = (struct uiddb_line){claim->uid, claim->base};
+            lines[end] = (struct uiddb_line){claim->uid, claim->base};
+            if (base_map_put(&known, (uint32_t)end++) < 0)
+                break;
             merge_r->added++;
         }
         if (claim->uid >= db->uidnext)
@@ -248,6 +216,8 @@ static int merge_claims(struct mailbox *mailbox, struct uiddb *db, const struct 
     }
     base_map_release(&known);
     db->count = end;
+    if (end - old_count != merge_r->added)
+        return -ENOMEM;
     if (merge_r->added + merge_r->moved > 0)
         qsort(lines, end, sizeof(*lines), compare_lines);
     return 0;
@@ -310,9 +280,7 @@ int uids_record_in(struct mailbox *mailbox, struct sources *sources, const struc
         return -ENOLCK;
     struct uiddb *db = &sources->db;
     struct merge merge = {0};
-    int result = drop_deleted_lines(mailbox, db);
-    if (result == 0)
-        result = merge_claims(mailbox, db, claims, count, outcome_r, &merge);
+    int result = merge_claims(mailbox, db, claims, count, outcome_r, &merge);
     if (result < 0)
         return result;
     bool raise = uidnext_floor > db->uidnext && uidnext_floor <= UIDDB_HIGHEST_UID + 1;
@@ -326,8 +294,6 @@ int uids_record_in(struct mailbox *mailbox, struct sources *sources, const struc
         (merge.added > 0 || merge.moved > 0 || raise || !sources->present[SOURCE_UIDDB] ||
          sources->must_write || db->repairs != 0)) {
         result = uiddb_commit(mailbox, sources);
-        if (result == 0)
-            buf_clear(&mailbox->deleted);
     }
     if (result < 0)
         return result;
@@ -361,7 +327,8 @@ static int parse_claims(struct mailbox *mailbox, struct span text, struct uid_cl
     bool complete;
     while (span_next_line(&text, &line, &complete)) {
         struct uidlist_record record;
-        if (!complete || uidlist_parse_record(line, &record) < 0) {
+        if (!complete || uidlist_parse_record(line, &record) < 0 ||
+            (count > 0 && record.uid <= claims[count - 1].uid)) {
             log_error("'%s': Dovecot wrote a uidlist line that cannot be read: '%.*s'",
                       mailbox->path, (int)(line.len < 100 ? line.len : 100), line.text);
             return -EINVAL;

@@ -60,12 +60,20 @@ void view_recall(struct mailbox *mailbox)
     mailbox_set_file(mailbox, CONTROL_UIDLIST, file);
 }
 
-void view_remember(struct mailbox *mailbox)
+/* A mailbox at work changes many times a minute; the cache gets the result. */
+#define REMEMBER_SECONDS 5
+
+void view_remember(struct mailbox *mailbox, bool now)
 {
     const struct control_file *file = mailbox->file[CONTROL_UIDLIST];
     if (mailbox->bridge->cache == NULL || !mailbox->cache_outdated || file == NULL ||
         mailbox->view_outdated)
         return;
+    if (mailbox->cache_due == 0)
+        mailbox->cache_due = time(NULL) + REMEMBER_SECONDS;
+    if (!now && time(NULL) < mailbox->cache_due)
+        return;
+    mailbox->cache_due = 0;
     struct blob blob;
     memset(&blob, 0, sizeof(blob)); /* padding too: the blob has a checksum */
     blob.version = BLOB_VERSION;

@@ -55,7 +55,7 @@ bool signature_same(const struct signature *then, const struct signature *now)
 
 bool signature_unchanged(const struct signature *then, const struct signature *now)
 {
-    return now->settled && signature_same(then, now);
+    return then->settled && signature_same(then, now);
 }
 
 int store_read_file(struct store *store, const char *path, size_t limit, struct buf *out,

@@ -3,8 +3,8 @@
 
 #include "store/store.h"
 
-/* What a file was when it was looked at. Two equal signatures mean the same content, if the second
- * one was taken long enough after the file's last change (see settled). */
+/* What a file was when it was looked at. Two equal signatures mean the same content if the first one
+ * was taken long enough after the file's last change (see settled). */
 struct signature {
     bool present; /* false: there was no such file */
     dev_t device;
@@ -23,7 +23,7 @@ struct signature {
 struct signature signature_of_stat(const struct stat *st);
 /* 0 also when the file is not there (ENOENT, ENOTDIR); else -errno. */
 int signature_take(struct store *store, const char *path, struct signature *signature_r);
-/* Same file, untouched, and NOW is settled. */
+/* Same file, untouched, and THEN, when the content was read, was settled. */
 bool signature_unchanged(const struct signature *then, const struct signature *now);
 /* Same file, untouched as far as it shows. */
 bool signature_same(const struct signature *then, const struct signature *now);

@@ -24,8 +24,11 @@ BUILD = TOP / "build"
 MAIL_UID = 5000
 MAIL_GID = 5000
 
-# How long anything here may take before it counts as stuck.
-PATIENCE = 30
+# How long anything here may take before it counts as stuck; more on an emulated machine.
+PATIENCE = int(os.environ.get("COURIERFS_TEST_PATIENCE", "30"))
+
+# Where the stores lie, if not in the laboratory: a directory of the mail user's on NFS.
+STORES = os.environ.get("COURIERFS_TEST_STORES")
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -42,6 +45,28 @@ def wait_until(condition, what, seconds=PATIENCE):
         time.sleep(0.01)
 
 
+def _look_as(uid, gid):
+    """File calls of this process are made with these ids; it stays root for all else."""
+    libc = ctypes.CDLL(None)
+    libc.setfsgid(gid)
+    libc.setfsuid(uid)
+
+
+def _look_as_usual():
+    """Root looks at everything; not where the stores are on NFS, where root is nobody."""
+    _look_as(*((MAIL_UID, MAIL_GID) if STORES else (0, 0)))
+
+
+@contextlib.contextmanager
+def looking_as_root():
+    """File calls in this block are made as root, wherever the stores are."""
+    _look_as(0, 0)
+    try:
+        yield
+    finally:
+        _look_as_usual()
+
+
 @contextlib.contextmanager
 def acting_as(uid, gid, groups=()):
     """File calls in this block are made with these ids and supplementary groups."""
@@ -55,6 +80,7 @@ def acting_as(uid, gid, groups=()):
         os.seteuid(0)
         os.setegid(0)
         os.setgroups(former)
+        _look_as_usual()
 
 
 def as_mail_user():
@@ -104,6 +130,12 @@ class Lab:
             raise PermissionError("the server tests mount file systems: run them as root")
         self.path = Path(tempfile.mkdtemp(prefix="courierfs."))
         self.path.chmod(0o755)
+        self._stores = self.path
+        if STORES:
+            os.chown(self.path, MAIL_UID, MAIL_GID)
+            _look_as_usual()
+            self._stores = Path(tempfile.mkdtemp(prefix="courierfs.", dir=STORES))
+            self._stores.chmod(0o755)
         self._processes = set()
         self._names = 0
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -111,10 +143,12 @@ class Lab:
     def new_directory(self, kind, owned_by_mail_user=False):
         """A fresh directory in the laboratory."""
         self._names += 1
-        path = self.path / f"{kind}{self._names}"
+        path = (self._stores if kind == "store" else self.path) / f"{kind}{self._names}"
         path.mkdir()
-        if owned_by_mail_user:
-            os.chown(path, MAIL_UID, MAIL_GID)
+        owner = (MAIL_UID, MAIL_GID) if owned_by_mail_user else (0, 0)
+        if path.stat().st_uid != owner[0]:
+            with looking_as_root():
+                os.chown(path, *owner)
         return path
 
     def spawn(self, argv, **options):
@@ -186,7 +220,10 @@ class Lab:
         self.clean()
         if mounts_below(self.path):
             raise RuntimeError(f"still mounted below {self.path}: nothing is deleted")
-        shutil.rmtree(self.path)
+        if self._stores != self.path:
+            shutil.rmtree(self._stores)
+        with looking_as_root():
+            shutil.rmtree(self.path)
 
 
 class Connection:

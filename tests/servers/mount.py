@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 
-from servers.lab import BUILD, mounts_below, wait_until
+from servers.lab import BUILD, looking_as_root, mounts_below, wait_until
 
 COURIERFS = BUILD / "courierfs"
 COURIERCTL = BUILD / "courierctl"
@@ -24,8 +24,9 @@ class Mount:
         self.store = store
         self.point = lab.new_directory("mail")
         self.state = lab.new_directory("state")
-        self.state.chmod(0o700)
-        self.log = lab.new_directory("log") / "courierfs"
+        with looking_as_root():
+            self.state.chmod(0o700)
+        self.log = lab.new_directory("log", owned_by_mail_user=True) / "courierfs"
         self.options = [*suite_options(), *options]
         self.process = None
         self._expected = []
@@ -94,8 +95,9 @@ class Mount:
         """Unmounts and mounts again; with `forget` the state directory is deleted between."""
         self.stop()
         if forget:
-            shutil.rmtree(self.state)
-            self.state.mkdir(mode=0o700)
+            with looking_as_root():
+                shutil.rmtree(self.state)
+                self.state.mkdir(mode=0o700)
         self.start()
 
     def log_lines(self, level):

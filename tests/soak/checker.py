@@ -1,0 +1,533 @@
+"""Decides, on a whole history, whether any client could have noticed that two servers work here.
+
+`check(history)` answers a Report. It promises to find each of these, and nothing else is
+a violation:
+
+    uid-reused        a (mailbox, UIDVALIDITY, UID) named two messages
+    uid-changed       a message had two UIDs under one UIDVALIDITY
+    uidvalidity       a UIDVALIDITY changed and no client deleted, made or renamed that folder
+    uidl-changed      a message had two UIDLs
+    uidl-reused       a UIDL named two messages
+    pop3-order        POP3 numbered messages in another order than Courier does by name
+    flag              a flag or keyword was not what those who changed it left behind
+    missing           a stored message that nobody removed was not in a listing
+    lost              the same in the final quiet check
+    came-back         a removed message was listed again
+    twice             a message was twice in one listing
+    content           a message had other bytes than the ones that were stored
+    line-dropped      courierfs took a living message out of the uid database
+    folder            a folder or subscription was not as the last change left it
+    disagree          servers differ in the final quiet check
+    stuck             a server gave no answer within the patience of the driver
+    oddity            the store or a log has what must not be there
+
+Courier breaks some of these alone. Such cases are counted apart as artefacts, each
+recognised by what Courier itself is known to have done:
+
+    provisional-uid       a UID that Courier told in a session opened by EXAMINE and that no
+                          version of the uid database has: EXAMINE saves nothing
+    provisional-validity  likewise a UIDVALIDITY, told by Courier, that no version has
+    courier-scan          Courier rewrote the uid database without a message whose file was
+                          there: its listing of `cur` raced with a change of flags. The
+                          message is missing from Courier's answers or gets another UID
+    courier-listing       a message missing from one answer of a Courier session, with no
+                          trace in the uid database
+    courier-keywords      Courier writes the whole set of a message's keywords, as its
+                          session last saw them: what others set meanwhile is undone
+    pop3-race-courier     two courierpop3d made the list at the same time: what one told its
+                          client is not what the other saved
+    pop3-race-mixed       the same, between a courierpop3d and a writer behind courierfs
+    courier-pop3-dele     courierpop3d acknowledged a DELE of a file that had been renamed
+                          since its login; it deletes nothing then (seen as a removal that
+                          left the message where it was)
+"""
+
+import bisect
+import collections
+from dataclasses import dataclass, field
+
+from soak.history import (
+    Change, DatabaseVersion, FolderChange, FolderListing, Listing, Oddity, PopListing, Put,
+    Refusal, Removal, SizeListVersion, Status)
+
+# How long a change may take to be seen at the next look. Dovecot looks again at a directory
+# that changed within a second of its last look, but only when more than a second has gone by.
+BOUND = 3.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A violation or an artefact: its kind, what it is about, and a sentence."""
+
+    kind: str
+    about: tuple
+    text: str
+
+
+@dataclass
+class Report:
+    """What the checker found, each (kind, about) once."""
+
+    violations: list = field(default_factory=list)
+    artefacts: list = field(default_factory=list)
+    records: int = 0
+    sightings: int = 0
+
+    def counts(self):
+        """{artefact: how many}."""
+        return collections.Counter(finding.kind for finding in self.artefacts)
+
+
+class Deed:
+    """Something that gave a register (a flag, a folder's existence) a value."""
+
+    __slots__ = ("start", "end", "value", "sure", "hazard")
+
+    def __init__(self, start, end, value, sure, hazard=False):
+        self.start = start
+        self.end = end
+        self.value = value  # None: nobody knows
+        self.sure = sure  # acknowledged: it did happen, by `end`
+        self.hazard = hazard  # Courier may have done it as a side effect
+
+
+def possible(deeds, look_start, look_end, bound):
+    """The deeds whose value a look in this time may show: those that no later sure one overrode."""
+    settled = max((d.start for d in deeds if d.sure and d.end + bound < look_start),
+                  default=float("-inf"))
+    return [d for d in deeds if d.start <= look_end and d.end >= settled]
+
+
+def pop3_key(base):
+    """Courier's order of messages in POP3: the leading number, then bytes as signed characters."""
+    digits = ""
+    for char in base:
+        if not char.isdigit():
+            break
+        digits += char
+    raw = base.encode("utf-8", "surrogateescape") + b":"
+    return int(digits or 0), [byte - 256 if byte > 127 else byte for byte in raw]
+
+
+class Checker:
+    """The rules; one instance judges one history."""
+
+    def __init__(self, history, bound):
+        self.bound = bound
+        self.report = Report(records=len(history))
+        self._known = set()
+        self.by_kind = collections.defaultdict(list)
+        for record in history:
+            self.by_kind[type(record)].append(record)
+        for records in self.by_kind.values():
+            records.sort(key=lambda record: record.start)
+        self._read_database()
+        self._read_changes()
+
+    # ---- what happened, to be asked ---------------------------------------------------------
+
+    def _read_database(self):
+        self.saved = set()  # (mailbox, UIDVALIDITY, UID, token)
+        self.saved_validities = set()
+        self.dropped = collections.defaultdict(list)  # (mailbox, token): times, by Courier
+        self.base = {}  # (mailbox, token)
+        for version in self.by_kind[DatabaseVersion]:
+            self.saved_validities.add((version.mailbox, version.uidvalidity))
+            for uid, base, token in version.added:
+                self.saved.add((version.mailbox, version.uidvalidity, uid, token))
+                self.base.setdefault((version.mailbox, token), base)
+            for uid, base, token, lives in version.removed:
+                if not lives:
+                    continue
+                if version.by == "courier":
+                    self.dropped[version.mailbox, token].append(version.end)
+                else:
+                    self._violation("line-dropped", (version.mailbox, token, uid),
+                                    f"{version.by} dropped UID {uid} of {base} at "
+                                    f"{version.end:.3f} from {version.mailbox}'s uid database")
+
+    def _read_changes(self):
+        self.puts = {}
+        self.removals = collections.defaultdict(list)
+        self.changes = collections.defaultdict(list)
+        self.folder_changes = collections.defaultdict(list)
+        for put in self.by_kind[Put]:
+            self.puts[put.mailbox, put.token] = put
+        for removal in self.by_kind[Removal]:
+            for token in removal.tokens:
+                self.removals[removal.mailbox, token].append(removal)
+        for change in self.by_kind[Change]:
+            self.changes[change.mailbox, change.token].append(change)
+        for change in self.by_kind[FolderChange]:
+            if change.how in ("create", "delete", "rename"):
+                self.folder_changes[change.mailbox].append(change)
+                if change.new_name:
+                    self.folder_changes[change.new_name].append(change)
+
+    def _violation(self, kind, about, text):
+        self._note(self.report.violations, kind, about, text)
+
+    def _artefact(self, kind, about, text):
+        self._note(self.report.artefacts, kind, about, text)
+
+    def _note(self, findings, kind, about, text):
+        if (kind, about) not in self._known:
+            self._known.add((kind, about))
+            findings.append(Finding(kind, about, text))
+
+    def judge(self):
+        """Applies every rule; the Report."""
+        self._uids()
+        self._validities()
+        self._uidls()
+        self._pop3_order()
+        for listing in self.by_kind[Listing]:
+            self.report.sightings += len(listing.messages)
+            self._one_listing(listing)
+        for listing in self.by_kind[PopListing]:
+            self.report.sightings += len(listing.messages)
+            self._one_pop_listing(listing)
+        self._folders()
+        self._quiet()
+        for refusal in self.by_kind[Refusal]:
+            if refusal.what == "stuck":
+                self._violation("stuck", (refusal.by,), f"{refusal.by}: {refusal.text}")
+        for oddity in self.by_kind[Oddity]:
+            self._violation("oddity", (oddity.text,), oddity.text)
+        return self.report
+
+    # ---- promise one: UIDs ------------------------------------------------------------------
+
+    def _uid_claims(self):
+        """Every (record, mailbox, UIDVALIDITY, UID, token) that anybody was told."""
+        for listing in self.by_kind[Listing]:
+            for sighting in listing.messages:
+                if sighting.token is not None:
+                    yield (listing, listing.mailbox, listing.uidvalidity, sighting.uid,
+                           sighting.token)
+        for put in self.by_kind[Put]:
+            if put.uid is not None:
+                yield put, put.mailbox, put.uidvalidity, put.uid, put.token
+
+    def _is_provisional(self, told, key):
+        return key not in self.saved and all(
+            record.is_courier and getattr(record, "read_only", False) for record in told)
+
+    def _uids(self):
+        tokens = collections.defaultdict(lambda: collections.defaultdict(list))
+        uids = collections.defaultdict(lambda: collections.defaultdict(list))
+        for record, mailbox, validity, uid, token in self._uid_claims():
+            tokens[mailbox, validity, uid][token].append(record)
+            uids[mailbox, validity, token][uid].append(record)
+        for (mailbox, validity, uid), named in tokens.items():
+            firm = {token: told for token, told in named.items()
+                    if not self._is_provisional(told, (mailbox, validity, uid, token))}
+            if len(firm) > 1:
+                self._violation("uid-reused", (mailbox, validity, uid),
+                                f"{mailbox}: UID {uid} of {validity} named {told_by(firm)}")
+            elif len(named) > 1:
+                self._artefact("provisional-uid", (mailbox, validity, uid),
+                               f"{mailbox}: UID {uid} of {validity} named {told_by(named)}")
+        for (mailbox, validity, token), had in uids.items():
+            if len(had) == 1:
+                continue
+            firm = {uid: told for uid, told in had.items()
+                    if not self._is_provisional(told, (mailbox, validity, uid, token))}
+            text = f"{mailbox}: {token} had the UIDs {told_by(had)} under {validity}"
+            if len(firm) < 2:
+                self._artefact("provisional-uid", (mailbox, validity, token), text)
+            elif len(self.dropped[mailbox, token]) >= len(firm) - 1:
+                self._artefact("courier-scan", (mailbox, token), text)
+            else:
+                self._violation("uid-changed", (mailbox, validity, token), text)
+
+    def _validities(self):
+        told = collections.defaultdict(list)
+        for kind in (Listing, Status):
+            for record in self.by_kind[kind]:
+                told[record.mailbox].append(record)
+        for mailbox, records in told.items():
+            firm = []
+            for record in records:
+                if record.is_courier and (mailbox, record.uidvalidity) not in \
+                        self.saved_validities and self._may_be_unsaved(record):
+                    self._artefact("provisional-validity", (mailbox, record.uidvalidity),
+                                   f"{record.by} told {record.uidvalidity} of {mailbox}")
+                else:
+                    firm.append(record)
+            for before, after in zip(firm, firm[1:]):
+                if before.uidvalidity != after.uidvalidity and not any(
+                        change.start <= after.end and change.end >= before.start
+                        for change in self.folder_changes[mailbox]):
+                    self._violation(
+                        "uidvalidity", (mailbox, after.uidvalidity),
+                        f"{mailbox}: {before.uidvalidity} ({before.by} at {before.start:.3f}) "
+                        f"became {after.uidvalidity} ({after.by} at {after.start:.3f})")
+
+    @staticmethod
+    def _may_be_unsaved(record):
+        return isinstance(record, Status) or record.read_only
+
+    # ---- promise one: UIDLs -----------------------------------------------------------------
+
+    def _uidls(self):
+        uidls = collections.defaultdict(lambda: collections.defaultdict(list))
+        owners = collections.defaultdict(lambda: collections.defaultdict(list))
+        for listing in self.by_kind[PopListing]:
+            for sighting in listing.messages:
+                if sighting.token is not None:
+                    uidls[listing.mailbox, sighting.token][sighting.uidl].append(listing)
+                    owners[listing.mailbox, sighting.uidl][sighting.token].append(listing)
+        for kind, table, word in (("uidl-changed", uidls, "had the UIDLs"),
+                                  ("uidl-reused", owners, "was the UIDL of")):
+            for (mailbox, name), told in table.items():
+                if len(told) > 1:
+                    text = f"{mailbox}: {name} {word} {told_by(told)}"
+                    race = self._pop3_race(told)
+                    if race:
+                        self._artefact(race, (kind, mailbox, name), text)
+                    else:
+                        self._violation(kind, (mailbox, name), text)
+
+    def _pop3_race(self, told):
+        """Which race explains that all but one of these were told, or None."""
+        races = [self._race_of_login(min(listings, key=lambda l: l.start))
+                 for listings in told.values()]
+        found = [race for race in races if race]
+        if len(found) < len(told) - 1:
+            return None
+        return "pop3-race-mixed" if "pop3-race-mixed" in found else "pop3-race-courier"
+
+    def _race_of_login(self, listing):
+        """The race that a courierpop3d's login may have lost or won."""
+        if not listing.is_courier:
+            return None
+        versions = [v for v in self.by_kind[SizeListVersion]
+                    if v.mailbox == listing.mailbox and listing.start <= v.end <= listing.end + 1]
+        if any(v.by != "courier" for v in versions):
+            return "pop3-race-mixed"
+        others = [l for l in self.by_kind[PopListing] if l is not listing and l.is_courier
+                  and l.mailbox == listing.mailbox
+                  and l.start <= listing.end and l.end >= listing.start]
+        return "pop3-race-courier" if others or len(versions) > 1 else None
+
+    def _pop3_order(self):
+        for listing in self.by_kind[PopListing]:
+            bases = [(self.base.get((listing.mailbox, s.token)), s.token)
+                     for s in listing.messages if s.token is not None]
+            known = [(pop3_key(base), token) for base, token in bases if base is not None]
+            for (before, first), (after, second) in zip(known, known[1:]):
+                if before > after:
+                    self._violation(
+                        "pop3-order", (listing.mailbox, first, second),
+                        f"{listing.by} at {listing.start:.3f} lists {first} before {second}")
+
+    # ---- one listing ------------------------------------------------------------------------
+
+    def _one_listing(self, listing):
+        seen = collections.Counter(s.token for s in listing.messages if s.token is not None)
+        for token, times in seen.items():
+            if times > 1:
+                self._twice(listing, token)
+        for sighting in listing.messages:
+            if sighting.token is None:
+                continue
+            self._content(listing, sighting)
+            self._presence(listing, sighting.token)
+            if sighting.flags is not None:
+                self._flags(listing, sighting)
+        if listing.complete and all(s.token is not None for s in listing.messages):
+            self._absences(listing, seen)
+
+    def _one_pop_listing(self, listing):
+        seen = collections.Counter(s.token for s in listing.messages if s.token is not None)
+        for token, times in seen.items():
+            if times > 1:
+                self._violation("twice", (listing.mailbox, token),
+                                f"{listing.by} at {listing.start:.3f} lists {token} twice")
+        for sighting in listing.messages:
+            if sighting.token is not None:
+                self._content(listing, sighting)
+                self._presence(listing, sighting.token)
+        if all(s.token is not None for s in listing.messages):
+            self._absences(listing, seen)
+
+    def _twice(self, listing, token):
+        text = f"{listing.by} at {listing.start:.3f} lists {token} twice in {listing.mailbox}"
+        if self.dropped[listing.mailbox, token]:
+            self._artefact("courier-scan", (listing.mailbox, token), text)
+        else:
+            self._violation("twice", (listing.mailbox, token), text)
+
+    def _content(self, listing, sighting):
+        put = self.puts.get((listing.mailbox, sighting.token))
+        if sighting.digest is not None and put is not None and sighting.digest != put.digest:
+            self._violation("content", (listing.mailbox, sighting.token),
+                            f"{listing.by} at {listing.start:.3f}: {sighting.token} is "
+                            f"{sighting.digest}, not {put.digest}")
+
+    def _presence(self, listing, token):
+        """A message that is listed must not have been removed before."""
+        for removal in self.removals[listing.mailbox, token]:
+            if token not in removal.acknowledged or \
+                    removal.end + self.bound >= listing.start:
+                continue
+            about = (listing.mailbox, token)
+            text = (f"{token}, which {removal.by} removed from {listing.mailbox} by "
+                    f"{removal.how} at {removal.end:.3f}, is listed by {listing.by} at "
+                    f"{listing.start:.3f}")
+            if removal.program == "courier-pop3":
+                self._artefact("courier-pop3-dele", about, text)
+            elif removal.is_courier and self.dropped[about]:
+                self._artefact("courier-scan", about, text)
+            else:
+                self._violation("came-back", about, text)
+
+    def _absences(self, listing, seen):
+        """A message that is not listed must not have been there, or have been removed."""
+        for (mailbox, token), put in self._puts_of(listing.mailbox):
+            if put.end + self.bound >= listing.start:
+                break
+            if token in seen or not put.acknowledged:
+                continue
+            if any(r.start <= listing.end for r in self.removals[mailbox, token]):
+                continue
+            if any(c.start <= listing.end and c.end >= put.start and c.how != "create"
+                   and c.new_name != mailbox for c in self.folder_changes[mailbox]):
+                continue
+            self._absent(listing, token, put)
+
+    def _puts_of(self, mailbox):
+        if not hasattr(self, "_puts_by_mailbox"):
+            self._puts_by_mailbox = collections.defaultdict(list)
+            for item in sorted(self.puts.items(), key=lambda item: item[1].end):
+                self._puts_by_mailbox[item[0][0]].append(item)
+        return self._puts_by_mailbox[mailbox]
+
+    def _absent(self, listing, token, put):
+        about = (listing.mailbox, token)
+        text = (f"{token}, put into {listing.mailbox} by {put.by} ({put.how}) at {put.end:.3f}, "
+                f"is not listed by {listing.by} at {listing.start:.3f}")
+        if listing.quiet:
+            self._violation("lost", about, text)
+        elif any(listing.start - 60 < time <= listing.end + 1 for time in self.dropped[about]):
+            self._artefact("courier-scan", about, text)
+        elif listing.is_courier:
+            self._artefact("courier-listing", about + (listing.start,), text)
+        else:
+            self._violation("missing", about, text)
+
+    # ---- promise three: flags ---------------------------------------------------------------
+
+    def _flags(self, listing, sighting):
+        about = (listing.mailbox, sighting.token)
+        changes = self.changes[about]
+        put = self.puts.get(about)
+        if put is None:
+            return
+        shown = {flag.lower() for flag in sighting.flags} - {"\\recent"}
+        asked = {flag.lower() for change in changes for flag in change.add + change.remove}
+        for flag in shown | asked | {flag.lower() for flag in put.flags or []}:
+            deeds = possible(self._deeds(put, changes, flag), listing.start, listing.end,
+                             self.bound)
+            value = flag in shown
+            if any(d.value in (value, None) for d in deeds if not d.hazard):
+                continue
+            state = "has" if value else "has not"
+            text = (f"{listing.by} at {listing.start:.3f}: {sighting.token} in "
+                    f"{listing.mailbox} {state} {flag}")
+            if any(d.value in (value, None) for d in deeds):
+                self._artefact("courier-keywords", about + (flag, listing.start), text)
+            else:
+                self._violation("flag", about + (flag,), text)
+
+    @staticmethod
+    def _deeds(put, changes, flag):
+        first = None if put.flags is None else flag in (f.lower() for f in put.flags)
+        deeds = [Deed(put.start, put.end, first, True)]
+        for change in changes:
+            added = [f.lower() for f in change.add]
+            removed = [f.lower() for f in change.remove]
+            if flag in added or flag in removed:
+                deeds.append(Deed(change.start, change.end, flag in added, change.acknowledged))
+            elif change.is_courier and not flag.startswith("\\") and \
+                    any(not f.startswith("\\") for f in added + removed):
+                deeds.append(Deed(change.start, change.end, None, False, hazard=True))
+        return deeds
+
+    # ---- promise five, and the end ----------------------------------------------------------
+
+    def _folders(self):
+        exists = collections.defaultdict(list)
+        subscribed = collections.defaultdict(list)
+        for change in self.by_kind[FolderChange]:
+            times = change.start, change.end
+            sure = change.acknowledged
+            if change.how in ("subscribe", "unsubscribe"):
+                subscribed[change.mailbox].append(Deed(*times, change.how == "subscribe", sure))
+                continue
+            exists[change.mailbox].append(Deed(*times, change.how == "create", sure))
+            if change.new_name:
+                exists[change.new_name].append(Deed(*times, True, sure))
+        for listing in self.by_kind[FolderListing]:
+            for table, names, word in ((exists, listing.names, "listed"),
+                                       (subscribed, listing.subscribed, "subscribed")):
+                for name, deeds in table.items():
+                    self._folder(listing, name, deeds, name in names, word)
+
+    def _folder(self, listing, name, deeds, value, word):
+        deeds = [Deed(float("-inf"), float("-inf"), False, True)] + deeds
+        allowed = {d.value for d in possible(deeds, listing.start, listing.end, self.bound)}
+        if value not in allowed:
+            state = "" if value else "not "
+            self._violation("folder", (name, word), f"{listing.by} at {listing.start:.3f}: "
+                                                    f"{name} is {state}{word}")
+
+    def _quiet(self):
+        first = {}
+        for listing in self.by_kind[Listing]:
+            if listing.quiet:
+                answer = (listing.uidvalidity, sorted(
+                    (s.uid, str(s.token), sorted(f.lower() for f in s.flags or []))
+                    for s in listing.messages))
+                self._agree(first, ("imap", listing.mailbox), listing, answer)
+        for listing in self.by_kind[PopListing]:
+            if listing.quiet:
+                self._agree(first, ("pop3", listing.mailbox), listing, listing.messages)
+        for listing in self.by_kind[FolderListing]:
+            if listing.quiet:
+                answer = (sorted(listing.names), sorted(listing.subscribed))
+                self._agree(first, ("folders",), listing, answer)
+
+    def _agree(self, first, key, listing, answer):
+        by, expected = first.setdefault(key, (listing.by, answer))
+        if answer != expected:
+            self._violation("disagree", key + (by, listing.by),
+                            f"{by} and {listing.by} differ in the end: {expected} and {answer}")
+
+
+def told_by(told):
+    """Names with who told them, when first, in a sentence."""
+    return ", ".join(f"{name} ({records[0].by} at {records[0].start:.3f})"
+                     for name, records in sorted(told.items(), key=lambda i: i[1][0].start))
+
+
+def check(history, bound=BOUND):
+    """Judges a history; a Report."""
+    return Checker(history, bound).judge()
+
+
+def shortest_prefix(history, finding, bound=BOUND):
+    """The time up to which the history must be known to find the violation.
+
+    What had begun by then counts, so that nothing that was under way is taken for undone.
+    """
+    ordered = sorted(history, key=lambda record: record.start)
+
+    def shows(count):
+        return any((v.kind, v.about) == (finding.kind, finding.about)
+                   for v in check(ordered[:count], bound).violations)
+
+    # Not strictly monotone, but good enough to read: the first place found by halving.
+    count = bisect.bisect_left(range(len(ordered)), True, key=lambda n: shows(n + 1))
+    return ordered[:count + 1]
