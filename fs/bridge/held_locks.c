@@ -75,7 +75,7 @@ int held_locks_add(struct held_locks *locks, const struct held_lock_note *note)
         struct slot *slot = &locks->slots[i];
         if (__atomic_load_n(&slot->used, __ATOMIC_ACQUIRE) != 0)
             continue;
-        strcpy(slot->mailbox, note->mailbox);
+        memcpy(slot->mailbox, note->mailbox, strlen(note->mailbox) + 1);
         slot->pid = note->pid;
         slot->uid = note->uid;
         slot->gid = note->gid;

@@ -146,8 +146,7 @@ static int settle_update(struct store *store, const char *directory, struct span
         return result;
     switch (keyword_file_kind(name, &base, &merged_at)) {
     case KEYWORD_FILE_PENDING:
-        buf_printf(&to, "%s/.%llu.%.*s", directory, (unsigned long long)(period + 1),
-                   SPAN_FMT(base));
+        buf_printf(&to, "%s/.%llu.%.*s", directory, (unsigned long long)period + 1, SPAN_FMT(base));
         result = buf_terminate(&to);
         if (result == 0)
             result = store_rename(store, from.data, to.data, 0);

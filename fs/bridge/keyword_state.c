@@ -3,6 +3,7 @@
 #include <string.h>
 #include <xxhash.h>
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "bridge/mailbox.h"
 #include "courier/keywords.h"
 
@@ -51,7 +52,7 @@ struct keyword_entry *keyword_need(struct keyword_state *state, struct span base
     if (state->bases.slot_count == 0 &&
         base_map_init(&state->bases, 0, keyword_entry_base, state) < 0)
         return NULL;
-    if (state->count == state->capacity) {
+    if (state->entries == NULL || state->count == state->capacity) {
         size_t capacity = state->capacity == 0 ? 16 : state->capacity * 2;
         struct keyword_entry *grown = realloc(state->entries, capacity * sizeof(*grown));
         if (grown == NULL)
@@ -249,12 +250,27 @@ static int read_directory(struct mailbox *mailbox, const char *path)
     return result == -ENOENT || result == -ENOTDIR ? 0 : result;
 }
 
+/* In the two seconds after a change nothing that was read is trusted for long, but a listing of cur
+ * asks for the keywords of every message in a moment. */
+#define UNSETTLED_MILLISECONDS 50
+
+static bool is_still_good(const struct keyword_state *state, const struct signature *directory,
+                          const struct signature *mapping)
+{
+    if (signature_unchanged(&state->directory, directory) &&
+        signature_unchanged(&state->mapping, mapping))
+        return true;
+    return signature_same(&state->directory, directory) &&
+           signature_same(&state->mapping, mapping) &&
+           clock_milliseconds() - state->loaded_at < UNSETTLED_MILLISECONDS;
+}
+
 int keywords_read(struct mailbox *mailbox)
 {
     struct keyword_state *state = &mailbox->keywords;
     BUF_AUTO path = BUF_EMPTY;
-    struct signature directory;
-    struct signature mapping;
+    struct signature directory = SIGNATURE_ABSENT;
+    struct signature mapping = SIGNATURE_ABSENT;
     int result = store_join(&path, mailbox->path, KEYWORD_DIRECTORY);
     if (result == 0)
         result = signature_take(mailbox->bridge->store, path.data, &directory);
@@ -262,10 +278,10 @@ int keywords_read(struct mailbox *mailbox)
         result = home_signature(mailbox, KEYWORD_LETTERS_FILE, &mapping);
     if (result < 0)
         return result;
-    if (state->loaded && signature_unchanged(&state->directory, &directory) &&
-        signature_unchanged(&state->mapping, &mapping))
+    if (state->loaded && is_still_good(state, &directory, &mapping))
         return 0;
     state->loaded = false;
+    state->loaded_at = clock_milliseconds();
     state->directory = directory;
     result = keyword_letters_read(mailbox);
     if (result == 0) {

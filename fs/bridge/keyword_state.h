@@ -26,6 +26,7 @@ struct keyword_entry {
 
 struct keyword_state {
     bool loaded;
+    int64_t loaded_at;          /* clock_milliseconds() */
     struct signature directory; /* of courierimapkeywords */
     struct signature mapping;   /* of courierfs-keywords */
     struct buf mapping_text;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <xxhash.h>
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 /* What mailboxes that nobody uses may take together. */
@@ -175,24 +176,51 @@ static int make_local_home(struct mailbox *mailbox)
     return result;
 }
 
-static int look_at(struct mailbox *mailbox, const struct caller *caller, const char *path)
+/* How long a mailbox that was looked at stays what it was: a walk through `cur` asks many times in a
+ * moment. */
+#define LOOK_MILLISECONDS 50
+
+static int set_path(struct mailbox *mailbox, const char *path)
 {
-    if (mailbox->path == NULL || strcmp(mailbox->path, path) != 0) {
-        char *copy = strdup(path);
-        if (copy == NULL)
-            return -ENOMEM;
-        free(mailbox->path);
-        mailbox->path = copy;
-    }
+    char *copy = strdup(path);
+    if (copy == NULL)
+        return -ENOMEM;
+    free(mailbox->path);
+    mailbox->path = copy;
+    return 0;
+}
+
+/* Whether the directory is still there, still this one, and a mailbox. */
+static int look_at_directory(struct mailbox *mailbox, const char *path)
+{
+    struct store *store = mailbox->bridge->store;
     struct stat cur;
     BUF_AUTO cur_path = BUF_EMPTY;
     int result = store_join(&cur_path, path, "cur");
     if (result == 0)
-        result = store_stat(mailbox->bridge->store, cur_path.data, &cur);
+        result = store_stat(store, cur_path.data, &cur);
     if (result == -ENOENT || (result == 0 && !S_ISDIR(cur.st_mode)))
         return -ENOTDIR;
     if (result == 0)
-        result = store_stat(mailbox->bridge->store, path, &mailbox->dir);
+        result = store_stat(store, path, &mailbox->dir);
+    /* Deleted and made anew below: the kernel must look the name up again. */
+    if (result == 0 &&
+        (mailbox->dir.st_dev != mailbox->device || mailbox->dir.st_ino != mailbox->inode))
+        result = -ESTALE;
+    return result;
+}
+
+static int look_at(struct mailbox *mailbox, const struct caller *caller, const char *path)
+{
+    bool same_path = mailbox->path != NULL && strcmp(mailbox->path, path) == 0;
+    int64_t now = clock_milliseconds();
+    int result = same_path ? 0 : set_path(mailbox, path);
+    if (result == 0 && (!same_path || now - mailbox->looked_at >= LOOK_MILLISECONDS)) {
+        mailbox->looked_at = INT64_MIN / 2;
+        result = look_at_directory(mailbox, path);
+        if (result == 0)
+            mailbox->looked_at = now;
+    }
     if (result == 0)
         result = act_for(mailbox, caller);
     if (result == 0)

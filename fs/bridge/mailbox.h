@@ -68,6 +68,7 @@ struct mailbox {
     pthread_mutex_t mutex;
     char *path; /* where it was last time */
     struct stat dir;
+    int64_t looked_at;    /* when dir was taken, in milliseconds of the monotonic clock */
     unsigned home_depth;  /* home_begin less home_end */
     struct caller acting; /* whose rights the thread that holds the mutex uses */
     struct control_file *file[CONTROL_KIND_COUNT]; /* current ones, each one reference */

@@ -134,7 +134,7 @@ int store_list_messages(struct store *store, const char *path, struct dir_list *
     *list_r = DIR_LIST_EMPTY;
     for (int reading = 0; reading < MESSAGE_READINGS; reading++) {
         int result = read_directory(store, path, list_r);
-        struct stat after;
+        struct stat after = {0};
         if (result == 0)
             result = store_stat(store, path, &after);
         if (result < 0) {

@@ -70,7 +70,7 @@ int lock_still_ours(struct store *store, const char *mailbox, dev_t device, ino_
 {
     BUF_AUTO path = BUF_EMPTY;
     int result = lock_path(&path, mailbox);
-    struct stat st;
+    struct stat st = {0};
     if (result == 0)
         result = store_stat(store, path.data, &st);
     if (result == -ENOENT)

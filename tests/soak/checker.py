@@ -437,7 +437,7 @@ class Checker:
             text = (f"{listing.by} at {listing.start:.3f}: {sighting.token} in "
                     f"{listing.mailbox} {state} {flag}")
             if any(d.value in (value, None) for d in deeds):
-                self._artefact("courier-keywords", about + (flag, listing.start), text)
+                self._artefact("courier-keywords", about + (flag,), text)
             else:
                 self._violation("flag", about + (flag,), text)
 
