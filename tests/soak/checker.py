@@ -149,6 +149,7 @@ class Checker:
     def _read_changes(self):
         self.puts = {}
         self.removals = collections.defaultdict(list)
+        self.expunges = collections.defaultdict(list)  # token: in whatever mailbox
         self.changes = collections.defaultdict(list)
         self.folder_changes = collections.defaultdict(list)
         for put in self.by_kind[Put]:
@@ -156,6 +157,8 @@ class Checker:
         for removal in self.by_kind[Removal]:
             for token in removal.tokens:
                 self.removals[removal.mailbox, token].append(removal)
+                if removal.how == "expunge":
+                    self.expunges[token].append(removal)
         for change in self.by_kind[Change]:
             self.changes[change.mailbox, change.token].append(change)
         for change in self.by_kind[FolderChange]:
@@ -392,6 +395,8 @@ class Checker:
                 continue
             if any(r.start <= listing.end for r in self.removals[mailbox, token]):
                 continue
+            if put.flags is None and any(r.start <= put.end for r in self.expunges[token]):
+                continue  # the copy may have come with \\Deleted, and gone with anybody's EXPUNGE
             if any(c.start <= listing.end and c.end >= put.start and c.how != "create"
                    and c.new_name != mailbox for c in self.folder_changes[mailbox]):
                 continue

@@ -13,6 +13,8 @@ from soak.witness import TOKEN
 
 # How a session ends when its program is killed or the mount below it goes away.
 ENDINGS = (EOFError, ConnectionError, BrokenPipeError)
+# What a response looks like to the parser when its program died in the middle of it.
+CUT_SHORT = (ValueError, IndexError, AttributeError, TypeError, KeyError)
 
 
 class Ended(Exception):
@@ -61,7 +63,7 @@ class Session:
             self.refused(start, "stuck", f"no answer to {what} after "
                                          f"{time.monotonic() - start:.0f} s")
             raise Ended("stuck") from timeout
-        except ENDINGS as ending:
+        except (*ENDINGS, *CUT_SHORT) as ending:
             self.refused(start, "ended", f"{what}: {type(ending).__name__}")
             raise Ended(str(ending)) from ending
         finally:

@@ -1,0 +1,374 @@
+"""Drives real sessions of all four servers, deliveries and faults on one store.
+
+Each worker is a thread that opens one session after the other, of a server picked by chance:
+Courier on the store, or Dovecot on one of the mounts, each with its own state and index
+directories as on hosts of their own. What a worker does is decided by its own generator,
+seeded; how the workers interleave is up to the machine.
+"""
+
+import collections
+import os
+import re
+import subprocess
+import threading
+import time
+
+from servers.courier import Courier
+from servers.dovecot import Dovecot
+from servers.lab import MAIL_GID, MAIL_UID, Lab
+from servers.mount import Mount
+from servers.site import strange_things
+from servers.store import ANN, Store
+from soak.book import Book, Page
+from soak.checker import BOUND
+from soak.faults import Faults
+from soak.history import FolderListing, Oddity, Put, Refusal
+from soak.sessions import Ended, ImapSession, PopSession
+from soak.witness import Witness
+
+MAILBOXES = ["INBOX", "INBOX.Work", "INBOX.Lists"]
+FLAGS = ["\\Seen", "\\Flagged", "\\Answered", "\\Draft"]
+KEYWORDS = ["$Label1", "$Forwarded", "Junk", "Later", "NonJunk"]
+# Mailboxes are kept between these sizes, so that sessions meet on the same messages.
+FEW, MANY = 8, 26
+# Longer than any server waits for a lock whose holder died on the same host.
+PATIENCE = 75
+
+
+class Node:
+    """A mount with its own state directory, and a Dovecot with its own indexes on it."""
+
+    def __init__(self, lab, store, number, options):
+        self.name = f"mount{number}"
+        self.mount = Mount(lab, store.path, options)
+        self.dovecot = Dovecot(lab, self.mount.point)
+        self.is_up = False
+
+
+class Soak:
+    """One run; `history` is what came of it."""
+
+    def __init__(self, seed, mounts=2, options=(), workers=4, faults=True):
+        self.book = Book(seed)
+        self.workers = workers
+        self.with_faults = faults
+        self.lab = Lab()
+        self.courier = Courier(self.lab)
+        self.store = Store(self.lab.new_directory("store", owned_by_mail_user=True))
+        self.maildir = self.store.maildir(ANN)
+        self.nodes = [Node(self.lab, self.store, n + 1, options) for n in range(mounts)]
+        self.problems = collections.Counter()
+        self._deadline = 0
+        self._failed = []
+
+    @property
+    def history(self):
+        """Everything that was recorded, by time."""
+        return sorted(self.book.history, key=lambda record: record.start)
+
+    def run(self, seconds):
+        """Everything from an empty store to the last quiet check."""
+        page = Page(self.book, "setup")
+        self._set_up(page)
+        witness = Witness(self.maildir, self.book.record)
+        witness.start()
+        for node in self.nodes:
+            node.mount.start()
+            node.is_up = True
+        self._deadline = time.monotonic() + seconds
+        threads = [threading.Thread(target=self._worker, args=(number,), name=f"worker{number}")
+                   for number in range(self.workers)]
+        if self.with_faults:
+            threads.append(Faults(Page(self.book, "faults"), self, self._deadline))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if self._failed:
+            raise self._failed[0]
+        self._last_look(page)
+        witness.end()
+        self._look_around()
+
+    def close(self):
+        """Ends everything that runs and deletes the laboratory."""
+        self.lab.close()
+
+    # ---- beginning and end ------------------------------------------------------------------
+
+    def _set_up(self, page):
+        domain = self.store.path / "example.org"
+        domain.mkdir()
+        os.chown(domain, MAIL_UID, MAIL_GID)
+        self.courier.make_maildir(self.maildir)
+        for _ in range(FEW):
+            self._deliver_as_exim(page, "INBOX")
+        session = self._imap(page, None)
+        for mailbox in MAILBOXES[1:]:
+            session.folder("create", mailbox)
+            for _ in range(FEW // 2):
+                session.append(mailbox, page.new_letter(page.rng, mailbox), ["\\Seen"])
+        session.select("INBOX")
+        session.close(politely=True)
+        self._pop3(page, None).leave([], politely=True)
+
+    def _last_look(self, page):
+        """Twice through all servers, with nobody else about; the second time they must agree."""
+        for quiet in (False, True):
+            time.sleep(BOUND + 0.5)
+            for node in (None, *self.nodes):
+                imap = self._imap(page, node)
+                imap.folders(quiet)
+                listing = next(r for r in reversed(self.book.history)
+                               if isinstance(r, FolderListing))
+                for mailbox in listing.names:
+                    imap.select(mailbox, quiet=quiet, bodies=1.0)
+                imap.close(politely=True)
+                pop3 = self._pop3(page, node)
+                pop3.look(quiet)
+                pop3.leave([], politely=True)
+
+    def _look_around(self):
+        now = time.monotonic()
+        for node in self.nodes:
+            if node.mount.process.poll() is not None:
+                self.book.record(Oddity(now, now, node.name, "courierfs ended by itself"))
+            node.mount.stop()
+            for line in node.mount.unexpected_errors():
+                self.problems["courierfs: " + plain(line)] += 1
+                if "Sanitizer" in line or "runtime error" in line:
+                    self.book.record(Oddity(now, now, node.name, line))
+            for line in node.mount.log_lines("warning"):
+                self.problems["courierfs: " + plain(line)] += 1
+            for line in node.dovecot.complaints():
+                self.problems["Dovecot: " + plain(line)] += 1
+        for text in strange_things(self.store):
+            self.book.record(Oddity(now, now, "store", text))
+
+    # ---- sessions ---------------------------------------------------------------------------
+
+    def _imap(self, page, node):
+        def connect():
+            client = (self.courier.imap(self.maildir) if node is None
+                      else node.dovecot.imap(ANN))
+            client.connection.socket.settimeout(PATIENCE)
+            return client
+
+        return ImapSession(page.next_session(name_of("imap", node)), connect, page)
+
+    def _pop3(self, page, node):
+        def connect():
+            client = (self.courier.pop3(self.maildir) if node is None
+                      else node.dovecot.pop3(ANN))
+            client.connection.socket.settimeout(PATIENCE)
+            return client
+
+        return PopSession(page.next_session(name_of("pop3", node)), connect, page)
+
+    def _some_server(self, page):
+        """None for Courier, or a node; seldom one whose mount is down."""
+        node = None if page.chance(0.4) else page.rng.choice(self.nodes)
+        if node is not None and not node.is_up and not page.chance(0.05):
+            return None
+        return node
+
+    # ---- workers ----------------------------------------------------------------------------
+
+    def _worker(self, number):
+        page = Page(self.book, f"worker{number}")
+        try:
+            while time.monotonic() < self._deadline:
+                try:
+                    self._work(page, with_folders=number == 0)
+                except Ended:
+                    time.sleep(0.05)
+        except BaseException as error:  # pylint: disable=broad-exception-caught
+            self._failed.append(error)
+            self._deadline = 0
+
+    def _work(self, page, with_folders):
+        kind = page.rng.choices(["imap", "pop3", "deliver", "folders"],
+                                [66, 18, 12, 4 if with_folders else 0])[0]
+        if kind == "imap":
+            self._imap_visit(page)
+        elif kind == "pop3":
+            self._pop3_visit(page)
+        elif kind == "deliver":
+            for _ in range(page.rng.randint(1, 4)):
+                self._deliver(page)
+        else:
+            self._folder_story(page)
+
+    def _imap_visit(self, page):
+        session = self._imap(page, self._some_server(page))
+        try:
+            session.select(page.rng.choice(MAILBOXES + ["INBOX"]), bodies=0.2,
+                           read_only=page.chance(0.1))
+            for _ in range(page.rng.randint(2, 14)):
+                if time.monotonic() > self._deadline:
+                    break
+                self._imap_step(page, session)
+                time.sleep(page.rng.choice([0, 0, 0, 0.02, 0.2]))
+        finally:
+            session.close(politely=page.chance(0.8))
+
+    def _imap_step(self, page, session):
+        rng = page.rng
+        uids = sorted(session.messages)
+        size = len(uids)
+        steps = {"noop": 24, "flags": 20, "keywords": 14, "append": 8, "copy": 5, "move": 4,
+                 "expunge": 5 if size <= MANY else 40, "select": 12, "status": 5}
+        if size < FEW:
+            steps["append"] = 30
+        if session.mailbox is None or session.read_only or not uids:
+            for step in ("flags", "keywords", "expunge", "copy", "move"):
+                del steps[step]
+        if session.mailbox is None:
+            del steps["noop"]
+        step = rng.choices(list(steps), list(steps.values()))[0]
+        others = [m for m in MAILBOXES if m != session.mailbox]
+        if step == "noop":
+            session.noop(bodies=0.15)
+        elif step == "select":
+            session.select(rng.choice(MAILBOXES + ["INBOX"]), bodies=0.15,
+                           read_only=page.chance(0.12))
+        elif step == "status":
+            session.status(rng.choice(others))
+        elif step in ("flags", "keywords"):
+            words = rng.sample(FLAGS if step == "flags" else KEYWORDS, rng.randint(1, 2))
+            kept = {"add": words} if page.chance(0.6) else {"remove": words}
+            session.change(rng.choice(uids), **kept)
+        elif step == "append":
+            mailbox = rng.choice(MAILBOXES)
+            flags = rng.sample(FLAGS + KEYWORDS, rng.randint(0, 3))
+            session.append(mailbox, page.new_letter(rng, mailbox), flags)
+        elif step == "expunge":
+            session.expunge(rng.sample(uids, max(1, size // 4)))
+            if session.messages:
+                session.noop()
+        else:
+            live = [u for u in uids if "\\Deleted" not in (session.messages[u].flags or [])]
+            chosen = rng.sample(live, min(len(live), rng.randint(1, 3)))
+            session.copy(chosen, rng.choice(others),
+                         move=step == "move" and session.program.startswith("dovecot"))
+
+    def _pop3_visit(self, page):
+        session = self._pop3(page, self._some_server(page))
+        delete, politely = [], page.chance(0.85)
+        try:
+            session.look(bodies=0.3)
+            count = len(session.messages)
+            time.sleep(page.rng.choice([0, 0, 0.1, 0.5]))
+            if count:
+                for _ in range(page.rng.randint(0, 3)):
+                    session.retrieve(page.rng.randrange(count))
+                if count > MANY or page.chance(0.2):
+                    delete = page.rng.sample(range(count), max(1, count // 5))
+        except Ended:
+            politely = False
+            raise
+        finally:
+            session.leave(delete, politely)
+
+    # ---- deliveries -------------------------------------------------------------------------
+
+    def _deliver(self, page):
+        mailbox = page.rng.choice(MAILBOXES + ["INBOX", "INBOX"])
+        how = page.rng.choices(["exim", "quota", "lda"], [6, 2, 3])[0]
+        up = [node for node in self.nodes if node.is_up]
+        if how == "exim" or (how == "lda" and not up):
+            self._deliver_as_exim(page, mailbox)
+        elif how == "quota":
+            self._deliver_by(page, "INBOX", "delivery-quota@store",
+                             lambda data: self.courier.deliver_with_quota(self.maildir, data))
+        else:
+            node = page.rng.choice(up)
+            self._deliver_by(page, mailbox, f"dovecot-lda@{node.name}",
+                             lambda data: node.dovecot.deliver(ANN, data, mailbox))
+
+    def _deliver_as_exim(self, page, mailbox):
+        """Written in tmp/, renamed to new/. Not by servers.courier.deliver: that one changes
+        the ids of the whole process for a moment, which threads cannot share."""
+        folder = self.store.folder(ANN, mailbox)
+        letter = page.new_letter(page.rng, mailbox)
+        start = time.monotonic()
+        now = time.time_ns()
+        name = (f"{now // 10**9}.H{now // 1000 % 10**6}P{os.getpid()}Q{letter.token}"
+                f".mx.example.org,S={len(letter.data)}")
+        draft = folder / "tmp" / name
+        draft.write_bytes(letter.data)
+        draft.chmod(0o600)
+        os.chown(draft, MAIL_UID, MAIL_GID)
+        draft.rename(folder / "new" / name)
+        page.record(Put(start, time.monotonic(), "delivery-exim@store", "deliver", mailbox,
+                        letter.token, letter.digest, [], True))
+        page.took("delivery", "exim", time.monotonic() - start)
+
+    def _deliver_by(self, page, mailbox, by, deliver):
+        letter = page.new_letter(page.rng, mailbox)
+        start = time.monotonic()
+        done = False
+        try:
+            deliver(letter.data)
+            done = True
+        except RuntimeError as error:
+            page.record(Refusal(start, time.monotonic(), by, "deliver", plain(str(error))))
+        except subprocess.TimeoutExpired:
+            page.record(Refusal(start, time.monotonic(), by, "stuck", "a delivery never ended"))
+        page.record(Put(start, time.monotonic(), by, "deliver", mailbox, letter.token,
+                        letter.digest, [], done))
+        page.took(by.partition("@")[0], "deliver", time.monotonic() - start)
+
+    # ---- folders ----------------------------------------------------------------------------
+
+    def _folder_story(self, page):
+        """The life of a folder, each act in a session of its own with a server by chance."""
+        self.book.operations["story", "folders"] += 1
+        first = f"INBOX.Scratch{self.book.operations['story', 'folders']}"
+        second = first + "-new"
+
+        def act(play):
+            session = self._imap(page, self._some_server(page))
+            try:
+                play(session)
+                session.folders()
+            finally:
+                session.close(politely=page.chance(0.9))
+
+        letters = [page.new_letter(page.rng, first) for _ in range(3)]
+        act(lambda s: s.folder("create", first))
+        act(lambda s: s.folder("subscribe", first))
+        for letter in letters:
+            act(lambda s, letter=letter: s.append(first, letter, ["\\Flagged"]))
+        for _ in range(3):
+            act(lambda s: s.select(first, bodies=0.5))
+        act(lambda s: self._rename(page, s, first, second, letters))
+        for _ in range(4):
+            act(lambda s: s.select(second, bodies=0.5))
+        act(lambda s: s.folder("unsubscribe", first))
+        if page.chance(0.7):
+            act(lambda s: s.folder("delete", second))
+
+    def _rename(self, page, session, first, second, letters):
+        known = {r.token: r for r in self.book.history
+                 if isinstance(r, Put) and r.mailbox == first}
+        start, done = time.monotonic(), False
+        try:
+            done = session.folder("rename", first, second)
+        finally:
+            for letter in letters:
+                sure = done and letter.token in known and known[letter.token].acknowledged
+                page.record(Put(start, time.monotonic(), session.by, "rename", second,
+                                letter.token, letter.digest, None, sure))
+
+
+def name_of(protocol, node):
+    """Who a session is, without its number."""
+    return f"courier-{protocol}@store" if node is None else f"dovecot-{protocol}@{node.name}"
+
+
+def plain(text):
+    """A log line without what differs from case to case."""
+    text = re.sub(r"/tmp/courierfs\.\w+", "", text)
+    text = re.sub(r"s\d+n\d+|[0-9a-f]{8,}|\d+", "#", text)
+    return text[:200]

@@ -1,0 +1,71 @@
+"""Kills: of sessions by chance, of whoever holds a lock, and of whole daemons."""
+
+import threading
+import time
+
+from soak.history import Fault
+
+
+class Faults(threading.Thread):
+    """Kills something every few seconds until the deadline."""
+
+    def __init__(self, page, soak, deadline):
+        super().__init__(name="faults")
+        self._page = page
+        self._soak = soak
+        self._deadline = deadline
+
+    def run(self):
+        while time.monotonic() < self._deadline - 3:
+            time.sleep(self._page.rng.uniform(0.5, 4))
+            fault = self._page.rng.choices(
+                [self._kill_session, self._kill_lock_holder, self._kill_daemon], [5, 4, 2])[0]
+            fault()
+
+    def _note(self, start, who, what, holding_lock=False):
+        self._page.record(Fault(start, time.monotonic(), who, what, holding_lock))
+
+    def _kill_session(self):
+        start = time.monotonic()
+        who = self._page.sessions.kill(self._page.rng)
+        if who:
+            self._note(start, who, who.partition("@")[0])
+
+    def _locks(self):
+        """(pid in it, its path) of every lock that is held now."""
+        found = []
+        for lock in (self._soak.maildir / "tmp" / "courier.lock",
+                     *self._soak.maildir.glob(".*/tmp/courier.lock")):
+            try:
+                pid = lock.read_text(encoding="ascii").partition(":")[0]
+            except OSError:
+                continue
+            if pid.isdigit():
+                found.append((int(pid), lock))
+        return found
+
+    def _kill_lock_holder(self):
+        """Waits for a lock, then kills its holder or the daemon below the holder."""
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline:
+            for pid, _ in self._locks():
+                start = time.monotonic()
+                who = self._page.sessions.who(pid)
+                node = next((n for n in self._soak.nodes if who and f"@{n.name}#" in who), None)
+                if node is not None and self._page.chance(0.3):
+                    self._kill_daemon(node, holding_lock=True)
+                    return
+                if self._page.sessions.kill(pid=pid):
+                    self._note(start, who, who.partition("@")[0], holding_lock=True)
+                    return
+            time.sleep(0.0005)
+
+    def _kill_daemon(self, node=None, holding_lock=False):
+        node = node or self._page.rng.choice(self._soak.nodes)
+        start = time.monotonic()
+        node.is_up = False
+        node.mount.kill()
+        time.sleep(self._page.rng.choice([0, 0, 0.3, 1]))
+        node.mount.start()
+        node.is_up = True
+        self._note(start, f"courierfs@{node.name}", "courierfs", holding_lock)
