@@ -4,6 +4,7 @@
 #   make demo           the short show, on a fresh machine
 #   make check          every test there is, on a fresh machine
 #   make check-nfs      server tests with the store on real NFS, in an emulated machine
+#   make soak           all servers at once for SECONDS, every answer judged (SEED replays one)
 #   make unit           the unit tests, under AddressSanitizer and UBSan
 #   make fuzz-short     each fuzz target on FUZZ_COUNT inputs
 #   make fuzz           each for FUZZ_SECONDS, with libFuzzer (clang)
@@ -21,6 +22,7 @@ CLANG := clang
 PREFIX ?= /usr/local
 FUZZ_COUNT ?= 20000
 FUZZ_SECONDS ?= 60
+SECONDS ?= 600
 PYTEST := /usr/bin/python3 -m pytest
 
 # make V=1 shows the commands.
@@ -159,6 +161,7 @@ check: prepare
 	$(MAKE) $(JOBS) unit
 	$(MAKE) $(JOBS) fuzz-short
 	$(MAKE) servers
+	$(MAKE) soak-short
 
 # Both ways, also when the first one fails.
 servers: all
@@ -166,6 +169,14 @@ servers: all
 		echo "server tests$${options:+ with -o $$options}"; \
 		COURIERFS_TEST_OPTIONS=$$options $(PYTEST) tests/servers || status=1; \
 	done; exit $$status
+
+# All four servers at once on one store, with kills; SOAK holds further words for it.
+.PHONY: soak soak-short
+soak: all
+	PYTHONPATH=tests /usr/bin/python3 -m soak --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(SOAK)
+
+soak-short: all
+	$(PYTEST) tests/soak
 
 # The store on real NFS, which a kernel without NFS has only in a virtual machine.
 .PHONY: check-nfs

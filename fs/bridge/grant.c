@@ -237,8 +237,10 @@ static void log_repairs(const struct mailbox *mailbox, const struct uiddb *db)
 static int needs_listing(const struct mailbox *mailbox, const struct sources *sources,
                          const char *cur_path, bool *needs_r)
 {
-    struct signature now;
-    int result = signature_take(mailbox->bridge->store, cur_path, &now);
+    struct signature now = SIGNATURE_ABSENT;
+    int result = store_ask_again(mailbox->bridge->store, cur_path);
+    if (result == 0)
+        result = signature_take(mailbox->bridge->store, cur_path, &now);
     *needs_r = !sources->present[SOURCE_UIDDB] || sources->db.repairs != 0 ||
                mailbox->cur_complete_uiddb != sources->seen.hash[SOURCE_UIDDB] ||
                !signature_unchanged(&mailbox->cur_complete, &now);
@@ -314,7 +316,10 @@ static int prepare(struct mailbox *mailbox, const struct caller *caller)
     }
     SOURCES_AUTO sources;
     DIR_LIST_AUTO cur = DIR_LIST_EMPTY; /* holds the names that the sources come to point to */
-    int result = sources_load(mailbox, &sources);
+    /* NFS may remember that there was no uid database, which another server has made since. */
+    int result = store_ask_again(mailbox->bridge->store, mailbox->path);
+    if (result == 0)
+        result = sources_load(mailbox, &sources);
     if (result == 0)
         result = move_from_new(mailbox, &sources.db, is_pop3);
     if (result == 0)
@@ -383,6 +388,14 @@ void lock_abandon(struct mailbox *mailbox)
     let_go(mailbox);
 }
 
+/* Another program took the lock away: what its owner writes now will not be recorded. */
+static void lose(struct mailbox *mailbox)
+{
+    log_error("'%s': the lock was taken away from process %d", mailbox->path,
+              (int)mailbox->lock.pid);
+    lock_abandon(mailbox);
+}
+
 void lock_housekeeping(struct mailbox *mailbox, time_t now)
 {
     struct held_lock *lock = &mailbox->lock;
@@ -397,10 +410,13 @@ void lock_housekeeping(struct mailbox *mailbox, time_t now)
         return;
     (void)caller_become_owner(lock->uid, lock->gid);
     home_begin(mailbox);
-    if (lock_still_ours(mailbox->bridge->home, mailbox->path, lock->device, lock->inode) == 0)
+    int result = lock_still_ours(mailbox->bridge->home, mailbox->path, lock->device, lock->inode);
+    if (result == 0)
         (void)lock_touch(mailbox->bridge->home, mailbox->path);
     home_end(mailbox);
     lock->touched = now;
+    if (result == -ENOLCK)
+        lose(mailbox);
 }
 
 /* ---- the three requests ---------------------------------------------------------------------- */
@@ -425,20 +441,22 @@ int lock_lookup(struct mailbox *mailbox, struct control_file **file_r)
     struct store *home = mailbox->bridge->home;
     BUF_AUTO path = BUF_EMPTY;
     BUF_AUTO content = BUF_EMPTY;
-    struct stat st;
+    struct stat st = {0};
     int result = lock_path(&path, mailbox->path);
     home_begin(mailbox);
     if (result == 0)
         result = store_read_file(home, path.data, 1024, &content, &st);
     home_end(mailbox);
-    if (result == -ENOENT) {
-        if (mailbox->lock.held) {
-            log_error("'%s': the lock was taken away from process %d", mailbox->path,
-                      (int)mailbox->lock.pid);
-            lock_abandon(mailbox);
-        }
-        mailbox_set_file(mailbox, CONTROL_UIDLIST_LOCK, NULL);
+    const struct held_lock *held = &mailbox->lock;
+    bool lost =
+        held->held && (result == -ENOENT ||
+                       (result == 0 && (st.st_dev != held->device || st.st_ino != held->inode)));
+    if (lost) {
+        lose(mailbox);
+        (void)caller_become(&mailbox->acting);
     }
+    if (result == -ENOENT)
+        mailbox_set_file(mailbox, CONTROL_UIDLIST_LOCK, NULL);
     if (result < 0)
         return result;
     /* A stale lock is not there: Dovecot would watch it for two minutes before it tries to create

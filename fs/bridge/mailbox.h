@@ -73,6 +73,7 @@ struct mailbox {
     struct caller acting; /* whose rights the thread that holds the mutex uses */
     struct control_file *file[CONTROL_KIND_COUNT]; /* current ones, each one reference */
     struct view view;                              /* of file[CONTROL_UIDLIST]; empty without it */
+    bool recalled;      /* the view comes from the cache and was not shown on this mount yet */
     bool view_outdated; /* a fresh generation must be shown whatever the sources say */
     struct sources_seen seen;
     uint64_t told[SOURCE_COUNT]; /* hash of the content whose damage was logged */

@@ -20,6 +20,8 @@
  *   - Courier's POP3 list says another UIDL for a message than the line (or its absence) says, or
  *     another node wrote another key. A UIDL that vanished from Courier's list is no change: the
  *     one that was shown stays, because a client has seen it;
+ *   - the list comes from the cache, to be shown for the first time since the mount, and its header
+ *     does not say the next UID (a session that outlived the old mount reads it from its start);
  *   - a quarter of the lines are dead;
  *   - Dovecot's POP3 server opens the list, and lines that were appended since O was last given out
  *     are not at their place in Courier's order. (Nobody else asks for O, so nobody else pays.)
@@ -453,6 +455,11 @@ int uidlist_present(struct mailbox *mailbox, const struct sources *sources)
     bool has_view = mailbox->file[CONTROL_UIDLIST] != NULL && !mailbox->view_outdated;
     if (has_view)
         verdict = compare(&maker, next);
+    /* Sessions that outlived the mount read a recalled list from its start and know a next UID
+     * already: its header must not say a lower one, as that of a list with appended lines does. */
+    if (mailbox->recalled &&
+        (verdict.append_from < sources->db.count || mailbox->view.uidnext != next))
+        verdict.new_generation = true;
     int result = verdict.new_generation ? new_generation(&maker, mailbox, next)
                                         : append_lines(&maker, mailbox, verdict.append_from);
     if (result < 0) {
@@ -462,6 +469,7 @@ int uidlist_present(struct mailbox *mailbox, const struct sources *sources)
     if (verdict.new_generation || verdict.append_from < sources->db.count)
         mailbox->cache_outdated = true;
     mailbox->view_outdated = false;
+    mailbox->recalled = false;
     if (!verdict.new_generation &&
         mailbox->seen.hash[SOURCE_SIZELIST] != sources->seen.hash[SOURCE_SIZELIST])
         mailbox->order_unsure = true;
@@ -489,7 +497,7 @@ int uidlist_refresh(struct mailbox *mailbox)
     if (has_view) {
         bool changed;
         int result = sources_changed(mailbox, &changed);
-        if (result < 0 || !changed)
+        if (result < 0 || (!changed && !mailbox->recalled))
             return result;
     }
     SOURCES_AUTO sources;
@@ -501,7 +509,7 @@ int uidlist_refresh(struct mailbox *mailbox)
         mailbox_forget_view(mailbox);
         return -ENOENT;
     }
-    if (has_view && same_content(mailbox, &sources)) {
+    if (has_view && !mailbox->recalled && same_content(mailbox, &sources)) {
         mailbox->seen = sources.seen;
         return 0;
     }

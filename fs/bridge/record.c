@@ -238,6 +238,8 @@ static int check_before_commit(struct mailbox *mailbox, void *arg)
     }
     struct signature now;
     if (result == 0)
+        result = store_ask_again(mailbox->bridge->home, mailbox->path);
+    if (result == 0)
         result = home_signature(mailbox, source_name(SOURCE_UIDDB), &now);
     if (result < 0)
         return result;

@@ -54,6 +54,7 @@ void view_recall(struct mailbox *mailbox)
     file->gid = blob.gid;
     file->mode = blob.mode;
     mailbox->order_unsure = true;
+    mailbox->recalled = true;
     mailbox->seen = blob.seen;
     mailbox->generation = blob.generation;
     mailbox->highest_next = blob.highest_next;

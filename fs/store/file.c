@@ -58,6 +58,20 @@ bool signature_unchanged(const struct signature *then, const struct signature *n
     return then->settled && signature_same(then, now);
 }
 
+int store_stat_now(struct store *store, const char *path, struct stat *st_r)
+{
+    AUTO_FD fd = store_open(store, path, O_RDONLY | O_NONBLOCK, 0);
+    if (fd == -EACCES)
+        return store_stat(store, path, st_r);
+    return fd < 0 ? fd : store_fstat(store, fd, st_r);
+}
+
+int store_ask_again(struct store *store, const char *path)
+{
+    AUTO_FD fd = store_open(store, path, O_RDONLY | O_DIRECTORY, 0);
+    return fd < 0 && fd != -EACCES ? fd : 0;
+}
+
 int store_read_file(struct store *store, const char *path, size_t limit, struct buf *out,
                     struct stat *st_r)
 {

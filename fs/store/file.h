@@ -28,6 +28,17 @@ bool signature_unchanged(const struct signature *then, const struct signature *n
 /* Same file, untouched as far as it shows. */
 bool signature_same(const struct signature *then, const struct signature *now);
 
+/* What NFS remembers, and how to make it ask. The NFS client answers stat(), and "there is no such
+ * name", from memory: for up to a minute, whatever other clients do. An open asks the server about
+ * the very file or directory that is opened (close-to-open consistency), and a directory that turns
+ * out to have changed makes the client look up its names again. */
+
+/* The stat of PATH as it is now; of one that cannot be read, what is remembered. */
+int store_stat_now(struct store *store, const char *path, struct stat *st_r);
+/* Makes the client look up names in the directory PATH again that came or went meanwhile. 0 also if
+ * PATH cannot be read. */
+int store_ask_again(struct store *store, const char *path);
+
 /* Reads the regular file PATH whole and appends it to OUT. st_r is of the very file that was read.
  * -EFBIG if it has more than LIMIT bytes; -EINVAL if it is not a regular file. */
 int store_read_file(struct store *store, const char *path, size_t limit, struct buf *out,

@@ -7,6 +7,7 @@
 #include <string.h>
 #include "base/cleanup.h"
 #include "courier/name.h"
+#include "store/file.h"
 
 #define READ_SIZE (64 * 1024)
 #define MESSAGE_READINGS 5
@@ -136,7 +137,7 @@ int store_list_messages(struct store *store, const char *path, struct dir_list *
         int result = read_directory(store, path, list_r);
         struct stat after = {0};
         if (result == 0)
-            result = store_stat(store, path, &after);
+            result = store_stat_now(store, path, &after);
         if (result < 0) {
             dir_list_release(list_r);
             return result;

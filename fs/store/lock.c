@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <time.h>
+#include <unistd.h>
 #include "base/cleanup.h"
 #include "courier/lockfile.h"
 #include "store/file.h"
@@ -29,12 +30,32 @@ static int link_onto_lock(struct store *store, const char *mailbox, const char *
     if (result < 0)
         return result;
     int linked = store_link(store, from, path.data);
-    result = store_stat(store, from, st_r);
+    result = linked < 0 ? store_stat_now(store, from, st_r) : store_stat(store, from, st_r);
     if (result < 0)
         return result;
     if (st_r->st_nlink == before.st_nlink + 1)
         return 0;
     return linked < 0 ? linked : -EEXIST;
+}
+
+/* Writes CONTENT to the new file PATH. It is closed before it gets the lock's name, because only
+ * then other clients of an NFS server see the content, and because the client would keep a file that
+ * is open when its name goes, under another one. */
+static int write_unique(struct store *store, const char *path, struct span content)
+{
+    AUTO_FD fd = store_open(store, path, O_WRONLY | O_CREAT | O_EXCL, 0644);
+    if (fd < 0)
+        return fd;
+    ssize_t written = store_pwrite(store, fd, content.text, content.len, 0);
+    int result = written < 0 ? (int)written : 0;
+    if (written >= 0 && (size_t)written != content.len)
+        result = -ENOSPC;
+    /* On NFS this is when a full disk shows. */
+    if (close(steal_fd(&fd)) < 0 && result == 0)
+        result = -errno;
+    if (result < 0)
+        (void)store_unlink(store, path);
+    return result;
 }
 
 int lock_take(struct store *store, const char *mailbox, pid_t pid, struct stat *st_r)
@@ -45,18 +66,11 @@ int lock_take(struct store *store, const char *mailbox, pid_t pid, struct stat *
     int result = buf_error(&content);
     if (result == 0)
         result = store_unique_path(store, mailbox, "courierlock", &unique);
+    if (result == 0)
+        result = write_unique(store, unique.data, buf_span(&content));
     if (result < 0)
         return result;
-    AUTO_FD fd = store_open(store, unique.data, O_WRONLY | O_CREAT | O_EXCL, 0644);
-    if (fd < 0)
-        return fd;
-    ssize_t written = store_pwrite(store, fd, content.data, content.len, 0);
-    if (written < 0)
-        result = (int)written;
-    else if ((size_t)written != content.len)
-        result = -ENOSPC;
-    if (result == 0)
-        result = link_onto_lock(store, mailbox, unique.data, st_r);
+    result = link_onto_lock(store, mailbox, unique.data, st_r);
     int removed = store_unlink(store, unique.data);
     return result < 0 ? result : removed;
 }

@@ -27,8 +27,10 @@ MAIL_GID = 5000
 # How long anything here may take before it counts as stuck; more on an emulated machine.
 PATIENCE = int(os.environ.get("COURIERFS_TEST_PATIENCE", "30"))
 
-# Where the stores lie, if not in the laboratory: a directory of the mail user's on NFS.
+# Where the stores lie, if not in the laboratory: a directory of the mail user's on NFS, and the
+# same one as its server has it.
 STORES = os.environ.get("COURIERFS_TEST_STORES")
+SERVER_PATH = os.environ.get("COURIERFS_NFS_SERVER_PATH")
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -65,6 +67,11 @@ def looking_as_root():
         yield
     finally:
         _look_as_usual()
+
+
+def on_server(path):
+    """The same file of a store as the NFS server has it, if there is one."""
+    return Path(SERVER_PATH) / Path(path).relative_to(STORES) if SERVER_PATH else path
 
 
 @contextlib.contextmanager

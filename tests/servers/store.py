@@ -6,7 +6,7 @@ from pathlib import Path
 from servers.courier import deliver
 from servers.courier_files import SIZE_LIST, as_version_2, edit, with_identities
 from servers.imap import encode_folder
-from servers.lab import MAIL_GID, MAIL_UID, as_mail_user
+from servers.lab import as_mail_user, on_server
 
 ANN = "ann@example.org"  # IMAP and POP3; many folders, keywords, subscriptions
 BOB = "bob@example.org"  # IMAP only
@@ -67,14 +67,14 @@ class Store:
     def copy(self, lab):
         """A copy with the same times and owners."""
         path = lab.new_directory("store", owned_by_mail_user=True)
-        done = lab.run(["cp", "-a", f"{self.path}/.", path], uid=MAIL_UID, gid=MAIL_GID)
+        done = lab.run(["cp", "-a", f"{on_server(self.path)}/.", on_server(path)])
         if done.returncode != 0:
             raise RuntimeError(done.stderr.decode())
         return Store(path)
 
     def discard(self):
         """Deletes the store."""
-        shutil.rmtree(self.path)
+        shutil.rmtree(on_server(self.path))
 
 
 class Builder:

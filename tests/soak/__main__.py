@@ -10,7 +10,7 @@ from pathlib import Path
 
 from soak import history
 from soak.checker import check, shortest_prefix
-from soak.driver import Soak
+from soak.driver import FEW, Soak
 from soak.history import Fault, Refusal
 
 SHOWN = 40
@@ -23,6 +23,7 @@ def arguments():
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--mounts", type=int, default=2)
     parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--messages", type=int, default=FEW, help="the least in a mailbox")
     parser.add_argument("--options", default="", help="mount options, such as nocache")
     parser.add_argument("--faults", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--keep", type=Path, help="where a violation's history and store go")
@@ -99,7 +100,7 @@ def main():
         options = [option for option in given.options.split(",") if option]
         print(f"seed {seed}, {given.seconds} s, {given.mounts} mounts, {given.workers} workers, "
               f"options {given.options or 'none'}, faults {given.faults}", flush=True)
-        soak = Soak(seed, given.mounts, options, given.workers, given.faults)
+        soak = Soak(seed, given.mounts, options, given.workers, given.faults, given.messages)
         try:
             soak.run(given.seconds)
             records = soak.history

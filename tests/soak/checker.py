@@ -48,11 +48,12 @@ from dataclasses import dataclass, field
 
 from soak.history import (
     Change, DatabaseVersion, FolderChange, FolderListing, Listing, Oddity, PopListing, Put,
-    Refusal, Removal, SizeListVersion, Status)
+    Record, Refusal, Removal, SizeListVersion, Status)
 
 # How long a change may take to be seen at the next look. Dovecot looks again at a directory
 # that changed within a second of its last look, but only when more than a second has gone by.
 BOUND = 3.0
+BEFORE_ALL = Record(float("-inf"), float("-inf"), "nobody@store")
 
 
 @dataclass(frozen=True)
@@ -81,21 +82,27 @@ class Report:
 class Deed:
     """Something that gave a register (a flag, a folder's existence) a value."""
 
-    __slots__ = ("start", "end", "value", "sure", "hazard")
+    __slots__ = ("start", "end", "node", "value", "sure", "hazard")
 
-    def __init__(self, start, end, value, sure, hazard=False):
-        self.start = start
-        self.end = end
+    def __init__(self, record, value, sure, hazard=False):
+        self.start = record.start
+        self.end = record.end
+        self.node = record.node
         self.value = value  # None: nobody knows
         self.sure = sure  # acknowledged: it did happen, by `end`
         self.hazard = hazard  # Courier may have done it as a side effect
 
 
-def possible(deeds, look_start, look_end, bound):
-    """The deeds whose value a look in this time may show: those that no later sure one overrode."""
-    settled = max((d.start for d in deeds if d.sure and d.end + bound < look_start),
+def must_be_seen(deed, look, bound):
+    """Whether a look must show what was done: at once on the same node."""
+    return deed.end + (0 if deed.node == look.node else bound) < look.start
+
+
+def possible(deeds, look, bound):
+    """The deeds whose value a look may show: those that no later sure one overrode."""
+    settled = max((d.start for d in deeds if d.sure and must_be_seen(d, look, bound)),
                   default=float("-inf"))
-    return [d for d in deeds if d.start <= look_end and d.end >= settled]
+    return [d for d in deeds if d.start <= look.end and d.end >= settled]
 
 
 def pop3_key(base):
@@ -373,7 +380,7 @@ class Checker:
         """A message that is listed must not have been removed before."""
         for removal in self.removals[listing.mailbox, token]:
             if token not in removal.acknowledged or \
-                    removal.end + self.bound >= listing.start:
+                    not must_be_seen(removal, listing, self.bound):
                 continue
             about = (listing.mailbox, token)
             text = (f"{token}, which {removal.by} removed from {listing.mailbox} by "
@@ -389,9 +396,10 @@ class Checker:
     def _absences(self, listing, seen):
         """A message that is not listed must not have been there, or have been removed."""
         for (mailbox, token), put in self._puts_of(listing.mailbox):
-            if put.end + self.bound >= listing.start:
+            if put.end >= listing.start:
                 break
-            if token in seen or not put.acknowledged:
+            if token in seen or not put.acknowledged or \
+                    not must_be_seen(put, listing, self.bound):
                 continue
             if any(r.start <= listing.end for r in self.removals[mailbox, token]):
                 continue
@@ -433,8 +441,7 @@ class Checker:
         shown = {flag.lower() for flag in sighting.flags} - {"\\recent"}
         asked = {flag.lower() for change in changes for flag in change.add + change.remove}
         for flag in shown | asked | {flag.lower() for flag in put.flags or []}:
-            deeds = possible(self._deeds(put, changes, flag), listing.start, listing.end,
-                             self.bound)
+            deeds = possible(self._deeds(put, changes, flag), listing, self.bound)
             value = flag in shown
             if any(d.value in (value, None) for d in deeds if not d.hazard):
                 continue
@@ -449,15 +456,15 @@ class Checker:
     @staticmethod
     def _deeds(put, changes, flag):
         first = None if put.flags is None else flag in (f.lower() for f in put.flags)
-        deeds = [Deed(put.start, put.end, first, True)]
+        deeds = [Deed(put, first, True)]
         for change in changes:
             added = [f.lower() for f in change.add]
             removed = [f.lower() for f in change.remove]
             if flag in added or flag in removed:
-                deeds.append(Deed(change.start, change.end, flag in added, change.acknowledged))
+                deeds.append(Deed(change, flag in added, change.acknowledged))
             elif change.is_courier and not flag.startswith("\\") and \
                     any(not f.startswith("\\") for f in added + removed):
-                deeds.append(Deed(change.start, change.end, None, False, hazard=True))
+                deeds.append(Deed(change, None, False, hazard=True))
         return deeds
 
     # ---- promise five, and the end ----------------------------------------------------------
@@ -466,14 +473,13 @@ class Checker:
         exists = collections.defaultdict(list)
         subscribed = collections.defaultdict(list)
         for change in self.by_kind[FolderChange]:
-            times = change.start, change.end
             sure = change.acknowledged
             if change.how in ("subscribe", "unsubscribe"):
-                subscribed[change.mailbox].append(Deed(*times, change.how == "subscribe", sure))
+                subscribed[change.mailbox].append(Deed(change, change.how == "subscribe", sure))
                 continue
-            exists[change.mailbox].append(Deed(*times, change.how == "create", sure))
+            exists[change.mailbox].append(Deed(change, change.how == "create", sure))
             if change.new_name:
-                exists[change.new_name].append(Deed(*times, True, sure))
+                exists[change.new_name].append(Deed(change, True, sure))
         for listing in self.by_kind[FolderListing]:
             for table, names, word in ((exists, listing.names, "listed"),
                                        (subscribed, listing.subscribed, "subscribed")):
@@ -481,8 +487,8 @@ class Checker:
                     self._folder(listing, name, deeds, name in names, word)
 
     def _folder(self, listing, name, deeds, value, word):
-        deeds = [Deed(float("-inf"), float("-inf"), False, True)] + deeds
-        allowed = {d.value for d in possible(deeds, listing.start, listing.end, self.bound)}
+        deeds = [Deed(BEFORE_ALL, False, True)] + deeds
+        allowed = {d.value for d in possible(deeds, listing, self.bound)}
         if value not in allowed:
             state = "" if value else "not "
             self._violation("folder", (name, word), f"{listing.by} at {listing.start:.3f}: "

@@ -9,6 +9,7 @@ seeded; how the workers interleave is up to the machine.
 import collections
 import os
 import re
+import shutil
 import subprocess
 import threading
 import time
@@ -16,7 +17,7 @@ import time
 from servers.courier import Courier
 from servers.dovecot import Dovecot
 from servers.lab import MAIL_GID, MAIL_UID, Lab
-from servers.mount import Mount
+from servers.mount import COURIERFS, Mount
 from servers.site import strange_things
 from servers.store import ANN, Store
 from soak.book import Book, Page
@@ -29,10 +30,29 @@ from soak.witness import Witness
 MAILBOXES = ["INBOX", "INBOX.Work", "INBOX.Lists"]
 FLAGS = ["\\Seen", "\\Flagged", "\\Answered", "\\Draft"]
 KEYWORDS = ["$Label1", "$Forwarded", "Junk", "Later", "NonJunk"]
-# Mailboxes are kept between these sizes, so that sessions meet on the same messages.
-FEW, MANY = 8, 26
+# Mailboxes are kept about this size and up to MANY times as large, so that sessions meet on
+# the same messages.
+FEW, MANY = 8, 3
 # Longer than any server waits for a lock whose holder died on the same host.
 PATIENCE = 75
+
+
+class PinnedMount(Mount):
+    """A mount whose daemon stays the one that was built when the soak began."""
+
+    def __init__(self, lab, store, options):
+        super().__init__(lab, store, options)
+        self._daemon = lab.path / "courierfs"
+        if not self._daemon.exists():
+            shutil.copy(COURIERFS, self._daemon)
+
+    def command(self, *options):
+        return [self._daemon, *super().command(*options)[1:]]
+
+    def forget_state(self):
+        """Deletes the state directory, which may be lost while the daemon is down."""
+        shutil.rmtree(self.state)
+        self.state.mkdir(mode=0o700)
 
 
 class Node:
@@ -40,7 +60,7 @@ class Node:
 
     def __init__(self, lab, store, number, options):
         self.name = f"mount{number}"
-        self.mount = Mount(lab, store.path, options)
+        self.mount = PinnedMount(lab, store.path, options)
         self.dovecot = Dovecot(lab, self.mount.point)
         self.is_up = False
 
@@ -48,8 +68,9 @@ class Node:
 class Soak:
     """One run; `history` is what came of it."""
 
-    def __init__(self, seed, mounts=2, options=(), workers=4, faults=True):
+    def __init__(self, seed, mounts=2, options=(), workers=4, faults=True, messages=FEW):
         self.book = Book(seed)
+        self.few = messages
         self.workers = workers
         self.with_faults = faults
         self.lab = Lab()
@@ -101,12 +122,12 @@ class Soak:
         domain.mkdir()
         os.chown(domain, MAIL_UID, MAIL_GID)
         self.courier.make_maildir(self.maildir)
-        for _ in range(FEW):
+        for _ in range(self.few):
             self._deliver_as_exim(page, "INBOX")
         session = self._imap(page, None)
         for mailbox in MAILBOXES[1:]:
             session.folder("create", mailbox)
-            for _ in range(FEW // 2):
+            for _ in range(self.few // 2):
                 session.append(mailbox, page.new_letter(page.rng, mailbox), ["\\Seen"])
         session.select("INBOX")
         session.close(politely=True)
@@ -204,7 +225,7 @@ class Soak:
         try:
             session.select(page.rng.choice(MAILBOXES + ["INBOX"]), bodies=0.2,
                            read_only=page.chance(0.1))
-            for _ in range(page.rng.randint(2, 14)):
+            for _ in range(page.rng.choice([3, 8, 14, 40])):
                 if time.monotonic() > self._deadline:
                     break
                 self._imap_step(page, session)
@@ -217,8 +238,8 @@ class Soak:
         uids = sorted(session.messages)
         size = len(uids)
         steps = {"noop": 24, "flags": 20, "keywords": 14, "append": 8, "copy": 5, "move": 4,
-                 "expunge": 5 if size <= MANY else 40, "select": 12, "status": 5}
-        if size < FEW:
+                 "expunge": 5 if size <= MANY * self.few else 40, "select": 12, "status": 5}
+        if size < self.few:
             steps["append"] = 30
         if session.mailbox is None or session.read_only or not uids:
             for step in ("flags", "keywords", "expunge", "copy", "move"):
@@ -262,7 +283,7 @@ class Soak:
             if count:
                 for _ in range(page.rng.randint(0, 3)):
                     session.retrieve(page.rng.randrange(count))
-                if count > MANY or page.chance(0.2):
+                if count > MANY * self.few or page.chance(0.2):
                     delete = page.rng.sample(range(count), max(1, count // 5))
         except Ended:
             politely = False
@@ -369,6 +390,7 @@ def name_of(protocol, node):
 
 def plain(text):
     """A log line without what differs from case to case."""
+    text = re.sub(r"^(\w+)\([^)]*\)(<[^>]*>)+", r"\1", text)
     text = re.sub(r"/tmp/courierfs\.\w+", "", text)
     text = re.sub(r"s\d+n\d+|[0-9a-f]{8,}|\d+", "#", text)
     return text[:200]

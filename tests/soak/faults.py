@@ -19,7 +19,8 @@ class Faults(threading.Thread):
         while time.monotonic() < self._deadline - 3:
             time.sleep(self._page.rng.uniform(0.5, 4))
             fault = self._page.rng.choices(
-                [self._kill_session, self._kill_lock_holder, self._kill_daemon], [5, 4, 2])[0]
+                [self._kill_session, self._kill_lock_holder, self._kill_daemon,
+                 self._forget_index], [10, 8, 4, 1])[0]
             fault()
 
     def _note(self, start, who, what, holding_lock=False):
@@ -65,7 +66,18 @@ class Faults(threading.Thread):
         start = time.monotonic()
         node.is_up = False
         node.mount.kill()
+        what = "courierfs"
+        if self._page.chance(0.25):
+            node.mount.forget_state()
+            what += " and its state"
         time.sleep(self._page.rng.choice([0, 0, 0.3, 1]))
         node.mount.start()
         node.is_up = True
-        self._note(start, f"courierfs@{node.name}", "courierfs", holding_lock)
+        self._note(start, f"courierfs@{node.name}", what, holding_lock)
+
+    def _forget_index(self):
+        """An administrator may delete Dovecot's indexes at any time."""
+        node = self._page.rng.choice(self._soak.nodes)
+        start = time.monotonic()
+        node.dovecot.forget_index()
+        self._note(start, f"index@{node.name}", "Dovecot's index")

@@ -46,6 +46,11 @@ class Record:
         return self.by.partition("@")[0]
 
     @property
+    def node(self):
+        """Where it was: the store itself, or a mount."""
+        return self.by.partition("@")[2].partition("#")[0]
+
+    @property
     def is_courier(self):
         """Whether Courier itself answered."""
         return self.by.startswith("courier-")

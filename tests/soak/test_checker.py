@@ -1,0 +1,247 @@
+"""The checker on made-up histories: it finds each kind of violation, and accepts what is right."""
+
+import pytest
+
+from soak import history
+from soak.checker import check, pop3_key, possible, shortest_prefix, Deed
+from soak.history import (
+    Change, DatabaseVersion, Fault, FolderChange, FolderListing, Listing, Oddity, PopListing,
+    Put, Refusal, Removal, SizeListVersion, Status)
+
+COURIER = "courier-imap@store#1"
+DOVECOT = "dovecot-imap@mount1#2"
+COURIER_POP = "courier-pop3@store#3"
+DOVECOT_POP = "dovecot-pop3@mount2#4"
+VALIDITY = 700
+
+
+def put(token, at=0.0, flags=(), **more):
+    """A delivery that took a tenth of a second."""
+    values = {"how": "deliver", "mailbox": "INBOX", "digest": "d" + token,
+              "flags": None if flags is None else list(flags), "acknowledged": True} | more
+    return Put(at, at + 0.1, "delivery-exim@store", token=token, **values)
+
+
+def listing(at, *messages, by=DOVECOT, command="SELECT", validity=VALIDITY, **more):
+    """A look at INBOX; messages are (uid, token) or longer."""
+    return Listing(at, at + 0.1, by, "INBOX", validity, command, list(messages), **more)
+
+
+def pop(at, *messages, by=DOVECOT_POP, **more):
+    """A POP3 session's look; messages are (uidl, token)."""
+    return PopListing(at, at + 0.1, by, "INBOX", list(messages), **more)
+
+
+def change(at, token, add=(), remove=(), by=DOVECOT, acknowledged=True):
+    """A STORE."""
+    return Change(at, at + 0.1, by, "INBOX", token, list(add), list(remove), acknowledged)
+
+
+def removal(at, token, by=DOVECOT, how="expunge", acknowledged=True):
+    """An EXPUNGE of one message."""
+    return Removal(at, at + 0.1, by, how, "INBOX", [token], [token] * acknowledged)
+
+
+def database(at, by, added=(), removed=(), validity=VALIDITY):
+    """A version of INBOX's uid database."""
+    return DatabaseVersion(at, at, by, "INBOX", validity, 99, list(added), list(removed))
+
+
+def folder(at, how, name, new_name=None, acknowledged=True):
+    """A folder operation."""
+    return FolderChange(at, at + 0.1, COURIER, how, name, acknowledged, new_name)
+
+
+def folders(at, names=(), subscribed=(), by=DOVECOT, **more):
+    """LIST and LSUB."""
+    return FolderListing(at, at + 0.1, by, list(names), list(subscribed), **more)
+
+
+VIOLATIONS = {
+    "uid-reused": [put("a"), put("b", 15), listing(10, (1, "a")), removal(12, "a"),
+                   listing(20, (1, "b"), by=COURIER)],
+    "uid-reused by APPENDUID": [
+        put("a"), put("b", 9, how="append", uidvalidity=VALIDITY, uid=1), listing(10, (1, "a"))],
+    "uid-changed": [put("a"), listing(10, (1, "a")), listing(20, (2, "a"))],
+    "uid-changed though Courier looked at it by EXAMINE": [
+        put("a"), database(1, "courier", [(1, "1.a", "a")]),
+        listing(10, (1, "a"), by=COURIER, command="EXAMINE", read_only=True),
+        listing(20, (2, "a"))],
+    "uidvalidity": [listing(10), listing(20, validity=701)],
+    "uidvalidity told by STATUS": [listing(10), Status(20, 20.1, DOVECOT, "INBOX", 701)],
+    "uidvalidity of another folder's change": [
+        listing(10), folder(15, "rename", "INBOX.X", "INBOX.Y"), listing(20, validity=701)],
+    "uidl-changed": [put("a"), pop(10, ("UID1-5", "a"), by=COURIER_POP), pop(20, ("UID2-5", "a"))],
+    "uidl-changed from Dovecot to Courier": [
+        put("a"), pop(10, ("UID1-5", "a")), pop(20, ("UID2-5", "a"), by=COURIER_POP)],
+    "uidl-reused": [put("a"), put("b", 9), pop(10, ("UID1-5", "a")), removal(12, "a"),
+                    pop(20, ("UID1-5", "b"))],
+    "pop3-order": [put("a"), put("b"),
+                   database(1, "courier", [(1, "100.x", "b"), (2, "200.x", "a")]),
+                   pop(10, ("U1", "a"), ("U2", "b"))],
+    "flag not set": [put("a"), change(5, "a", ["\\Flagged"]), listing(20, (1, "a", []))],
+    "flag not seen at once on the same node": [
+        put("a"), change(5, "a", ["\\Flagged"]), listing(6, (1, "a", []))],
+    "flag came back": [put("a", flags=["\\Seen"]), change(5, "a", remove=["\\Seen"]),
+                       listing(20, (1, "a", ["\\Seen"]))],
+    "flag never set": [put("a"), listing(20, (1, "a", ["\\Answered"]))],
+    "flag lost to an older change": [
+        put("a"), change(5, "a", ["Junk"], acknowledged=False), change(10, "a", remove=["Junk"]),
+        listing(20, (1, "a", ["Junk"]))],
+    "flag, a keyword lost with nobody to blame": [
+        put("a"), change(5, "a", ["Junk"]), change(7, "a", ["\\Seen"], by=COURIER),
+        listing(20, (1, "a", ["\\Seen"]))],
+    "missing": [put("a"), listing(20)],
+    "missing, another was removed": [put("a"), put("b"), removal(10, "b"), listing(20)],
+    "missing in POP3": [put("a"), pop(20)],
+    "lost": [put("a"), listing(20, quiet=True, by=COURIER)],
+    "lost though Courier once dropped it": [
+        put("a"), database(15, "courier", removed=[(1, "1.a", "a", True)]),
+        listing(20, quiet=True, by=COURIER)],
+    "came-back": [put("a"), listing(5, (1, "a")), removal(10, "a"), listing(20, (1, "a"))],
+    "came-back after POP3": [put("a"), removal(10, "a", by=DOVECOT_POP, how="dele"),
+                             listing(20, (1, "a"), by=COURIER)],
+    "twice": [put("a"), listing(20, (1, "a"), (2, "a"))],
+    "twice in POP3": [put("a"), pop(20, ("U1", "a"), ("U2", "a"))],
+    "content": [put("a"), listing(20, (1, "a", None, "other"))],
+    "line-dropped": [put("a"), database(1, "courierfs", removed=[(1, "1.a", "a", True)])],
+    "folder is missing": [folder(5, "create", "INBOX.X"), folders(20, ["INBOX"])],
+    "folder came back": [folder(5, "create", "INBOX.X"), folder(10, "delete", "INBOX.X"),
+                         folders(20, ["INBOX.X"])],
+    "folder has its old name": [folder(5, "create", "INBOX.X"),
+                                folder(10, "rename", "INBOX.X", "INBOX.Y"),
+                                folders(20, ["INBOX.X", "INBOX.Y"])],
+    "folder not subscribed": [folder(5, "subscribe", "INBOX.X"), folders(20)],
+    "disagree": [put("a"), listing(20, (1, "a", ["\\Seen"]), quiet=True),
+                 listing(21, (1, "a", []), quiet=True, by=COURIER),
+                 change(0, "a", ["\\Seen"], acknowledged=False)],
+    "disagree on POP3's order": [
+        put("a"), put("b"), pop(20, ("U1", "a"), ("U2", "b"), quiet=True),
+        pop(30, ("U2", "b"), ("U1", "a"), quiet=True, by=COURIER_POP)],
+    "stuck": [Refusal(10, 90, DOVECOT, "stuck", "no answer to NOOP")],
+    "oddity": [Oddity(10, 10, "store", "a lock that nobody released")],
+}
+
+
+# What is twice in a listing has two names there.
+ALSO = {"twice": {"uid-changed"}, "twice in POP3": {"uidl-changed"}}
+
+
+@pytest.mark.parametrize("name", VIOLATIONS)
+def test_finds(name):
+    """Each violation is found, and nothing else is seen in the same history."""
+    found = {violation.kind for violation in check(VIOLATIONS[name]).violations}
+    assert found == {name.split()[0].rstrip(",")} | ALSO.get(name, set())
+
+
+ARTEFACTS = {
+    "provisional-uid named another": [
+        put("a"), put("b"), database(15, "courier", [(1, "1.b", "b"), (2, "2.a", "a")]),
+        listing(10, (1, "a"), by=COURIER, command="EXAMINE", read_only=True, complete=False),
+        listing(20, (1, "b"), (2, "a"))],
+    "provisional-validity": [
+        Status(5, 5.1, COURIER, "INBOX", 650), database(8, "courier"), listing(10)],
+    "courier-scan gave another UID": [
+        put("a"), database(1, "courier", [(1, "1.a", "a")]), listing(5, (1, "a")),
+        database(10, "courier", removed=[(1, "1.a", "a", True)]),
+        listing(10.2, by=COURIER), database(12, "courier", [(2, "1.a", "a")]),
+        listing(20, (2, "a"))],
+    "courier-listing": [put("a"), listing(10, (1, "a")), listing(20, by=COURIER),
+                        listing(21, (1, "a"), by=COURIER)],
+    "courier-keywords": [put("a"), change(5, "a", ["Junk"]),
+                         change(5.5, "a", ["Later"], by=COURIER),
+                         listing(20, (1, "a", ["Later"]))],
+    "pop3-race-courier": [
+        put("a"), pop(10, ("U1", "a"), by=COURIER_POP), pop(10.05, ("U2", "a"), by=COURIER_POP),
+        pop(20, ("U2", "a"))],
+    "pop3-race-mixed": [
+        put("a"), pop(10, ("U1", "a"), by=COURIER_POP),
+        SizeListVersion(10.05, 10.05, "courierfs", "INBOX", [["U2", "1.a", "a"]]),
+        pop(20, ("U2", "a"))],
+    "courier-pop3-dele": [put("a"), removal(10, "a", by=COURIER_POP, how="dele"),
+                          listing(20, (1, "a"))],
+}
+
+
+@pytest.mark.parametrize("name", ARTEFACTS)
+def test_tells_couriers_own_artefacts_apart(name):
+    """What Courier does alone is counted, under its name, and is no violation."""
+    report = check(ARTEFACTS[name])
+    assert report.violations == []
+    assert set(report.counts()) == {name.split()[0]}
+
+
+RIGHT = {
+    "an ordinary day": [
+        put("a"), put("b"), database(1, "courier", [(1, "100.a", "a"), (2, "200.b", "b")]),
+        listing(5, (1, "a", []), (2, "b", []), by=COURIER),
+        change(6, "a", ["\\Seen", "Junk"], by=COURIER),
+        listing(10, (1, "a", ["\\Seen", "junk"], "da"), (2, "b", [])),
+        pop(12, ("U1", "a"), ("U2", "b")), pop(13, ("U1", "a"), ("U2", "b"), by=COURIER_POP),
+        removal(14, "a"), listing(20, (2, "b", [])), pop(21, ("U2", "b"))],
+    "too early to be seen": [put("a"), listing(1), change(5, "a", ["Junk"]),
+                             listing(6, (1, "a", []), by=COURIER), removal(10, "a"),
+                             listing(11, (1, "a"), by="dovecot-imap@mount2#9")],
+    "not acknowledged, so either": [
+        put("a"), change(5, "a", ["Junk"], acknowledged=False), listing(20, (1, "a", [])),
+        listing(30, (1, "a", ["Junk"])), removal(40, "a", acknowledged=False), listing(50),
+        listing(51, (1, "a"))],
+    "two at once, so either": [
+        put("a"), change(5, "a", ["Junk"]), change(5.05, "a", remove=["Junk"], by=COURIER),
+        listing(20, (1, "a", []))],
+    "a copy's flags are its source's": [put("a", flags=None), listing(20, (1, "a", ["\\Draft"]))],
+    "an answer cut short": [put("a"), listing(20, complete=False), listing(30, (4, None))],
+    "a folder deleted and made again": [
+        listing(10, validity=700), folder(12, "delete", "INBOX"), listing(20, validity=701)],
+    "a folder's life": [
+        folder(5, "create", "INBOX.X"), folder(10, "subscribe", "INBOX.X"),
+        folders(15, ["INBOX", "INBOX.X"], ["INBOX.X"]),
+        folder(20, "rename", "INBOX.X", "INBOX.Y"), folders(30, ["INBOX", "INBOX.Y"], ["INBOX.X"]),
+        folder(40, "delete", "INBOX.Y"), folder(41, "unsubscribe", "INBOX.X"),
+        folders(50, ["INBOX"])],
+    "a POP3 session older than a removal": [
+        put("a"), removal(10, "a"), pop(9, ("U1", "a"))],
+    "a database that forgets the dead": [
+        put("a"), removal(2, "a"), database(3, "courierfs", removed=[(1, "1.a", "a", False)])],
+    "a kill": [Fault(1, 2, "courierfs@mount1", "courierfs", True)],
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_accepts(name):
+    """What is right is neither a violation nor an artefact."""
+    report = check(RIGHT[name])
+    assert (report.violations, report.artefacts) == ([], [])
+
+
+def test_order_of_pop3():
+    """Courier's order: number, then bytes as signed characters, a colon at the end."""
+    names = ["1700000000.é", "1700000000.M10P1.h", "1700000000.M9P1.h!x",
+             "1700000000.M9P1.h,S=5", "1700000000.M9P1.h", "1700000000.~", "1700000000"]
+    assert sorted(reversed(names), key=pop3_key) == names
+
+
+def test_what_a_look_may_show():
+    """The last sure deed counts, and whatever came beside or after it."""
+    old, beside, last, late = (Deed(put("a", start), value, sure) for start, value, sure in (
+        (1, 1, True), (5.95, 2, False), (6, 3, True), (10, 4, True)))
+    deeds = [old, beside, last, late]
+    assert possible(deeds, listing(10), 1) == [beside, last, late]
+    assert possible(deeds, listing(6.5), 1) == [old, beside, last]
+
+
+def test_shortest_prefix():
+    """The prefix ends with the record that breaks the promise."""
+    records = VIOLATIONS["uid-reused"] + [listing(30, (1, "b")), listing(40, (1, "b"))]
+    prefix = shortest_prefix(records, check(records).violations[0])
+    assert (len(prefix), prefix[-1]) == (5, records[4])
+
+
+def test_survives_a_file(tmp_path):
+    """A history is the same after it was written and read."""
+    records = [r for made in (VIOLATIONS, ARTEFACTS, RIGHT) for rs in made.values() for r in rs]
+    assert {type(r) for r in records} == set(history.KINDS.values())
+    history.write(tmp_path / "history", records)
+    again = history.read(tmp_path / "history")
+    assert [history.to_line(r) for r in again] == [history.to_line(r) for r in records]
+    assert check(again).violations == check(records).violations
