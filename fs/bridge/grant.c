@@ -241,7 +241,7 @@ static int needs_listing(const struct mailbox *mailbox, const struct sources *so
     int result = store_ask_again(mailbox->bridge->store, cur_path);
     if (result == 0)
         result = signature_take(mailbox->bridge->store, cur_path, &now);
-    *needs_r = !sources->present[SOURCE_UIDDB] || sources->db.repairs != 0 ||
+    *needs_r = !sources->present[SOURCE_UIDDB] || sources->db.repairs != 0 || sources->must_write ||
                mailbox->cur_complete_uiddb != sources->seen.hash[SOURCE_UIDDB] ||
                !signature_unchanged(&mailbox->cur_complete, &now);
     return result;
@@ -269,14 +269,12 @@ static int complete_cur(struct mailbox *mailbox, struct sources *sources, struct
         result = claims_for_unknown(&sources->db, cur, &claims, &count);
     bool writes = count > 0 || sources->db.repairs != 0 || many_deleted(mailbox, &sources->db);
     if (result == 0 && writes) {
-        sources->must_write = drop_deleted(mailbox, &sources->db, cur) > 0;
+        sources->must_write |= drop_deleted(mailbox, &sources->db, cur) > 0;
         buf_clear(&mailbox->deleted);
     }
-    uint32_t floor =
-        mailbox->view.uidvalidity == sources->db.uidvalidity ? mailbox->highest_next : 0;
     struct uid_outcome outcome;
     if (result == 0)
-        result = uids_record_in(mailbox, sources, claims, count, floor, &outcome);
+        result = uids_record_in(mailbox, sources, claims, count, 0, &outcome);
     if (result < 0)
         return result;
     mailbox->cur_complete = signature_of_stat(&cur->dir);
@@ -307,6 +305,17 @@ static int move_from_new(struct mailbox *mailbox, const struct uiddb *db, bool i
     return result;
 }
 
+/* Dovecot was shown a next UID that the uid database does not know of: it was restored from a
+ * backup, or what Dovecot gave out could not be recorded. Courier must not give it out either. */
+static void raise_next(const struct mailbox *mailbox, struct sources *sources)
+{
+    if (mailbox->view.uidvalidity == sources->db.uidvalidity &&
+        mailbox->highest_next > sources->db.uidnext) {
+        sources->db.uidnext = mailbox->highest_next;
+        sources->must_write = true;
+    }
+}
+
 static int prepare(struct mailbox *mailbox, const struct caller *caller)
 {
     bool is_pop3 = pop3_is_caller(mailbox, caller);
@@ -320,6 +329,8 @@ static int prepare(struct mailbox *mailbox, const struct caller *caller)
     int result = store_ask_again(mailbox->bridge->store, mailbox->path);
     if (result == 0)
         result = sources_load(mailbox, &sources);
+    if (result == 0 && sources.present[SOURCE_UIDDB])
+        raise_next(mailbox, &sources);
     if (result == 0)
         result = move_from_new(mailbox, &sources.db, is_pop3);
     if (result == 0)

@@ -362,6 +362,22 @@ static struct span complete_lines(struct span text)
     return text;
 }
 
+/* The next UID after all claims, which are in order. */
+static uint32_t next_after(const struct uid_claim *claims, size_t count)
+{
+    uint32_t last = count == 0 ? 0 : claims[count - 1].uid;
+    return last > UIDDB_HIGHEST_UID ? 0 : last + 1;
+}
+
+/* Dovecot is told that what it wrote was not recorded. It remembers the next UID that it had come to,
+ * and would take a list with a lower one for broken; so the UIDs are skipped. */
+static void skip_uids(struct mailbox *mailbox, uint32_t next)
+{
+    if (next > mailbox->highest_next && next <= UIDDB_HIGHEST_UID + 1)
+        mailbox->highest_next = next;
+    mailbox->view_outdated = true;
+}
+
 int uidlist_record_pending(struct mailbox *mailbox)
 {
     struct control_file *file = mailbox->file[CONTROL_UIDLIST];
@@ -382,7 +398,8 @@ int uidlist_record_pending(struct mailbox *mailbox)
     if (result == 0)
         result = buf_reserve(&file->content, file->content.len + lines.len);
     if (result < 0) {
-        buf_clear(&file->pending); /* Dovecot is told that it was not written */
+        buf_clear(&file->pending);
+        skip_uids(mailbox, next_after(claims, count));
         return result;
     }
     size_t end = file->content.len;
@@ -408,9 +425,12 @@ static bool may_take_uidvalidity(const struct uiddb *db)
     return db->count == 0 && db->ambiguous_count == 0 && db->uidnext == 1;
 }
 
-/* Records a whole list. *agrees_r: whether the text may be shown as it is. */
-static int record_whole_list(struct mailbox *mailbox, struct span text, bool *agrees_r)
+/* Records a whole list. *agrees_r: whether the text may be shown as it is. *next_r: the next UID by
+ * the text, also on failure; 0 if it cannot be read. */
+static int record_whole_list(struct mailbox *mailbox, struct span text, bool *agrees_r,
+                             uint32_t *next_r)
 {
+    *next_r = 0;
     struct span header_line;
     bool complete;
     BUF_AUTO scratch = BUF_EMPTY;
@@ -426,6 +446,9 @@ static int record_whole_list(struct mailbox *mailbox, struct span text, bool *ag
     int result = parse_claims(mailbox, text, &claims, &count, &sound);
     if (result < 0)
         return result;
+    *next_r = next_after(claims, count);
+    if (header.uidnext > *next_r)
+        *next_r = header.uidnext;
     SOURCES_AUTO sources;
     result = sources_load(mailbox, &sources);
     if (result < 0)
@@ -457,9 +480,12 @@ int uidlist_record_rewrite(struct mailbox *mailbox)
     if (!mailbox->lock.held)
         return -EACCES;
     bool agrees = true;
-    int result = record_whole_list(mailbox, buf_span(&file->content), &agrees);
-    if (result < 0)
+    uint32_t next;
+    int result = record_whole_list(mailbox, buf_span(&file->content), &agrees, &next);
+    if (result < 0) {
+        skip_uids(mailbox, next);
         return result;
+    }
     struct control_file *before = mailbox->file[CONTROL_UIDLIST];
     if (before != NULL) {
         file->uid = before->uid;

@@ -16,11 +16,10 @@
  *   Node          one Dovecot process and the courierfs it works through. A process that waits for
  *                 an answer of the mount cannot do anything else, so the two are one sequence.
  *   Courier       one imapd: scans the mailbox again and again, told in courier's words by step.
- *   World         deliveries into `new`; a courierpop3d, or an imapd without its lock, which moves
- *                 any message from `new` to `cur` at any moment; a client that deletes a message
- *                 (Courier unlinks without lock); and a Dovecot session that reads the list without
- *                 any lock and tells its client all of it. The last one makes every check strict:
- *                 what is in the uid database counts as told at once.
+ *   Message       what befalls one message without any lock: it is delivered into `new`; a
+ *                 courierpop3d moves it to `cur`; a client deletes it (Courier unlinks without the
+ *                 lock); a Dovecot session reads the list without the lock and tells its UID. The
+ *                 last makes every check strict: what is in the uid database counts as told.
  *   file[]        where each message's file is. A base name never changes, flags do not matter.
  *   db_uid, db_next   the lines and NEXTUID. The file's identity (inode, times) is not a number,
  *                 which would grow for ever, but one bit for each reader: `same` says whether it is
@@ -38,18 +37,20 @@
  * 120 seconds old; a dead holder's lock gets that old, so "dead" is enough for both. With SLOW a
  * living holder's can be judged old, too, by the other host: 1 = a node's only, 2 = anybody's.
  *
- * Crashes, CRASHES in all. Of a Courier: the process, at any step. Of a node: the machine (lock
- * left, pid dead); the daemon alone (lock left, pid alive; the process dies some time later, or the
- * next daemon is there first); Dovecot's process alone, which can only happen between two requests,
- * because the kernel keeps a killed process until the file system has answered. After each the
- * actor begins anew; a node first releases the lock that the state directory has a note of.
+ * Crashes, CRASHES in all. Of a Courier: the process, at any step. Of a node: the daemon, at any
+ * step (the lock stays, with a pid that lives), and with it or some time later the process (the pid
+ * is dead then; a machine that crashes is both at once); or Dovecot's process alone, which can only
+ * happen between two requests, because the kernel keeps a killed process until the file system has
+ * answered. After each the actor begins anew; a new daemon first releases the lock that the state
+ * directory has a note of.
  *
  * Switches. Each is a claim that can be taken away, to see what rests on it.
  *
  *   COURIER_QUICK   what Courier does about a stale lock (read it, unlink the name, unlink it once
  *                   more) takes no time. Without it these are three steps, as they are.
- *   COURIER_CHECKS  a Courier that does not exist: it looks whether it still has the lock when it
- *                   renames the uid database. Only to tell our holes from Courier's.
+ *   COURIER_CHECKS  a Courier that does not exist. It replaces the uid database only when (1) it still
+ *                   has the lock or (2) the uid database is still the file that it read. Only to
+ *                   tell our holes from Courier's.
  *   QUICK_COMMIT, QUICK_RELEASE, QUICK_BREAK
  *                   the same of courierfs: check and rename of the uid database; check and unlink
  *                   of its own lock; judging and moving away a stale one.
@@ -111,10 +112,11 @@ byte told[MESSAGES];
 bool same[ACTORS + 1]; /* the uid database is still the file that this actor read */
 byte mine[ACTORS + 1]; /* the lock that it holds, or believes to hold */
 byte aside[ACTORS + 1]; /* another's lock that it has renamed, or has open to adopt it */
+bool left[3]; /* a daemon died, and the next one has not released its lock yet */
 byte crashes;
 byte deletions;
 
-hidden byte i, m, free, found;
+hidden byte i, m, spare, found;
 
 /* ---- what must hold -------------------------------------------------------------------------- */
 
@@ -151,15 +153,18 @@ inline check_database()
 
 /* ---- steps that both servers know ------------------------------------------------------------ */
 
-/* The actor can die before any step. */
+/* What others cannot come between; "skip" is only there for spin, which wants a last statement. */
+#define SURE(...) d_step { __VA_ARGS__; skip }
+
+/* The same, and the actor can die before it. */
 #if CRASHES > 0
 #define STEP(...)                                                                                  \
     if                                                                                             \
-    :: d_step { __VA_ARGS__ }                                                                      \
-    :: d_step { crashes < CRASHES -> crashes++; die(me) } -> goto died                             \
+    :: SURE(__VA_ARGS__)                                                                     \
+    :: SURE(crashes < CRASHES -> crashes++; die(me)) -> goto died                             \
     fi
 #else
-#define STEP(...) d_step { __VA_ARGS__ }
+#define STEP(...) if :: SURE(__VA_ARGS__) fi
 #endif
 
 /* Owners of inodes that nobody can reach any more do not matter: fewer states. */
@@ -187,36 +192,26 @@ inline disown(actor)
     od
 }
 
-inline die(actor)
-{
-    disown(actor);
-    mine[actor] = 0;
-    aside[actor] = 0;
-    same[actor] = false;
-    clear(uid);
-    next = 0;
-    clear_claims();
-    forget_unreachable()
-}
+#define clear(array) m = 0; do :: m < MESSAGES -> array[m] = 0; m++ :: else -> break od
 
-inline clear(array)
-{
-    m = 0;
-    do :: m < MESSAGES -> array[m] = 0; m++ :: else -> break od
-}
+/* A crash: what a program knew is gone. Its pid is dead at once (Courier) or later (node). */
+#define die(actor)                                                                                 \
+    if :: IS_NODE(actor) -> left[actor] = true :: else -> disown(actor) fi;                        \
+    aside[actor] = 0;                                                                              \
+    forget_work(actor)
 
 /* Unique file, link() onto the name, link count: link() decides, all else is nobody's business. */
 inline take_lock(actor)
 {
-    free = 1;
+    spare = 1;
     do
-    :: owner[free] != 0 -> free++
+    :: owner[spare] != 0 -> spare++
     :: else -> break
     od;
-    assert(free <= INODES);
-    lock = free;
-    mine[actor] = free;
-    owner[free] = actor
+    assert(spare <= INODES);
+    lock = spare;
+    mine[actor] = spare;
+    owner[spare] = actor
 }
 
 inline unlink_lock()
@@ -254,7 +249,13 @@ inline rename_database(actor)
 
 /* ---- Courier's imapd ------------------------------------------------------------------------- */
 
-#define clear_claims() clear(seen)
+#define forget_work(actor)                                                                         \
+    mine[actor] = 0; same[actor] = false; changed = false; next = 0; clear(uid); clear(seen);      \
+    forget_unreachable()
+
+#ifdef COURIER_CHECKS
+#define MAY_RENAME(actor) (COURIER_CHECKS == 1 -> mine[actor] == lock : same[actor])
+#endif
 
 proctype Courier(byte me)
 {
@@ -265,21 +266,21 @@ proctype Courier(byte me)
 
 asleep:
     if
-    :: STEP( lock == 0 -> take_lock(me) )
+    :: SURE( lock == 0 -> take_lock(me) )
 #ifdef COURIER_QUICK
-    :: d_step { lock != 0 && IS_STALE(lock, me) -> unlink_lock() } -> goto asleep
+    :: SURE( lock != 0 && IS_STALE(lock, me) -> unlink_lock() ) -> goto asleep
 #else
-    :: d_step { lock != 0 && IS_STALE(lock, me) -> skip } ->
-        STEP( true -> unlink_lock() );
-        STEP( true -> unlink_lock() ); /* again, whatever it is by now */
+    :: SURE( lock != 0 && IS_STALE(lock, me) -> skip ) ->
+        STEP( unlink_lock() );
+        STEP( unlink_lock() ); /* again, whatever it is by now */
         goto asleep
 #endif
     fi;
 
-    STEP( true -> read_database(me) );
+    STEP( read_database(me) );
 
     /* A line without a file in `cur` goes; a file without a line will get one. */
-    STEP( true ->
+    STEP(
         changed = false;
         m = 0;
         do
@@ -294,7 +295,7 @@ asleep:
         od );
 
     /* `new`, and the move to `cur`; then the new UIDs, in the order of the names. */
-    STEP( true ->
+    STEP(
         m = 0;
         do
         :: m < MESSAGES ->
@@ -314,16 +315,16 @@ asleep:
     :: changed ->
 #ifdef COURIER_CHECKS
         if
-        :: d_step { mine[me] != lock -> changed = false } -> goto release
-        :: d_step { mine[me] == lock -> rename_database(me) }
+        :: SURE( !MAY_RENAME(me) -> changed = false ) -> goto release
+        :: STEP( MAY_RENAME(me) -> rename_database(me) )
         fi
 #else
-        STEP( true -> rename_database(me) )
+        STEP( rename_database(me) )
 #endif
     :: else
     fi;
 
-    STEP( true ->
+    STEP(
         m = 0;
         do
         :: m < MESSAGES -> if :: seen[m] && IS_THERE(m) -> tell(m, uid[m]) :: else fi; m++
@@ -331,20 +332,15 @@ asleep:
         od );
 
 release: /* by name, without a look */
-    STEP( true ->
-        mine[me] = 0; same[me] = false; changed = false; next = 0; clear(uid); clear(seen);
-        unlink_lock() );
+    STEP(
+        lock = 0; forget_work(me) );
     goto asleep;
 
 #if CRASHES > 0
 died:
-    d_step { changed = false };
     goto asleep
 #endif
 }
-
-#undef clear_claims
-#define clear_claims() clear(claim)
 
 /* ---- a node: Dovecot and courierfs ----------------------------------------------------------- */
 
@@ -377,7 +373,7 @@ died:
     :: STEP( !DATABASE_IS_SAME -> skip ); goto on_failure                                          \
     :: STEP( DATABASE_IS_SAME -> skip )                                                            \
     fi;                                                                                            \
-    STEP( true -> rename_database(me) )
+    STEP( rename_database(me) )
 #endif
 
 /* Every claim against the uid database: merge_claims() in record.c. */
@@ -400,12 +396,10 @@ inline merge_claims()
     od
 }
 
-inline forget_work(actor)
-{
-    mine[actor] = 0; same[actor] = false; changed = false; refused = false; next = 0;
-    clear(uid); clear(claim);
-    forget_unreachable()
-}
+#undef forget_work
+#define forget_work(actor)                                                                         \
+    mine[actor] = 0; same[actor] = false; changed = false; refused = false; next = 0; clear(uid);  \
+    clear(claim); forget_unreachable()
 
 hidden byte first_free;
 
@@ -418,15 +412,15 @@ proctype Node(byte me)
 
 idle:
     if
-    :: STEP( lock == 0 -> take_lock(me) )
-    :: d_step { lock != 0 && IS_STALE(lock, me) -> skip } -> goto break_stale
+    :: SURE( lock == 0 -> take_lock(me) )
+    :: SURE( lock != 0 && IS_STALE(lock, me) -> skip ) -> goto break_stale
     fi;
 
     /* -- the grant: prepare() in grant.c -- */
-    STEP( true -> read_database(me) );
+    STEP( read_database(me) );
 
     /* What has a line is moved to `cur`. (For POP3 all of it is: World does that, too.) */
-    STEP( true ->
+    STEP(
         m = 0;
         do
         :: m < MESSAGES -> if :: uid[m] != 0 && file[m] == NEW -> file[m] = CUR :: else fi; m++
@@ -434,7 +428,7 @@ idle:
         od );
 
     /* Files of `cur` without a UID get one, in Courier's order; lines of deleted ones may go. */
-    STEP( true ->
+    STEP(
         m = 0;
         do
         :: m < MESSAGES ->
@@ -454,7 +448,7 @@ idle:
     /* -- Dovecot has the lock. It tells what the list says, and appends lines for the rest, from
      *    the view's next UID on; not in Courier's order, so that a mistake shows. -- */
 dovecot:
-    STEP( true ->
+    STEP(
         m = MESSAGES;
         do
         :: m > 0 ->
@@ -467,7 +461,7 @@ dovecot:
         od );
 
 #ifdef BUG_TELL_BEFORE_RECORD
-    STEP( true ->
+    STEP(
         m = 0;
         do
         :: m < MESSAGES -> if :: claim[m] != 0 && IS_THERE(m) -> tell(m, claim[m]) :: else fi; m++
@@ -476,22 +470,11 @@ dovecot:
 #endif
 
     /* -- fdatasync: uidlist_record_pending() in record.c -- */
-    STEP( true ->
-#ifndef BUG_TRUST_VIEW
-        read_database(me);
-#else
-        m = 0;
-        do
-        :: m < MESSAGES -> if :: claim[m] != 0 -> next = next - 1 :: else fi; m++
-        :: else -> break
-        od;
-        same[me] = true;
-#endif
-        merge_claims() );
+    STEP( read_database(me); merge_claims() );
 #ifndef BUG_LEAVE_IN_NEW
     if
     :: changed ->
-        STEP( true ->
+        STEP(
             m = 0;
             do
             :: m < MESSAGES -> if :: claim[m] != 0 && file[m] == NEW -> file[m] = CUR :: else fi; m++
@@ -509,7 +492,7 @@ dovecot:
 #endif
 
     /* -- Dovecot was told that it is written, and tells its client, refused or not -- */
-    STEP( true ->
+    STEP(
         m = 0;
         do
         :: m < MESSAGES ->
@@ -529,16 +512,16 @@ dovecot:
     :: goto dovecot
     :: goto let_go
 #if CRASHES > 0
-    :: d_step { crashes < CRASHES -> crashes++; disown(me) } -> goto abandon
+    :: SURE( crashes < CRASHES -> crashes++; disown(me) ) -> goto abandon
 #endif
     fi;
 
     /* -- lock_release() of our own lock, whose process lives -- */
 let_go:
 #if defined(BUG_RELEASE_BY_NAME)
-    STEP( true -> forget_work(me); unlink_lock() );
+    STEP( lock = 0; forget_work(me) );
 #elif defined(QUICK_RELEASE)
-    STEP( true ->
+    STEP(
         if :: LOCK_IS_OURS -> lock = 0 :: else fi;
         forget_work(me) );
 #else
@@ -546,7 +529,7 @@ let_go:
     :: STEP( !LOCK_IS_OURS -> forget_work(me) ); goto idle
     :: STEP( LOCK_IS_OURS -> skip )
     fi;
-    STEP( true -> forget_work(me); unlink_lock() );
+    STEP( lock = 0; forget_work(me) );
 #endif
     goto idle;
 
@@ -555,10 +538,13 @@ let_go:
 abandon:
 #if BREAK == ADOPT
     if
-    :: STEP( aside[3 - me] != mine[me] -> aside[me] = mine[me]; forget_work(me) ); goto adopt
+    :: STEP( aside[3 - me] != mine[me] && owner[mine[me]] == me + DEAD ->
+             aside[me] = mine[me]; forget_work(me) ); goto adopt
+    :: STEP( aside[3 - me] == mine[me] || owner[mine[me]] != me + DEAD -> forget_work(me) );
+       goto idle
     fi;
 #elif defined(QUICK_BREAK)
-    STEP( true ->
+    STEP(
         if :: lock == mine[me] -> lock = 0 :: else fi;
         forget_work(me) );
     goto idle;
@@ -567,7 +553,7 @@ abandon:
     :: STEP( lock != mine[me] || lock == 0 -> forget_work(me) ); goto idle
     :: STEP( lock == mine[me] && lock != 0 -> skip )
     fi;
-    STEP( true -> forget_work(me); unlink_lock() );
+    STEP( lock = 0; forget_work(me) );
     goto idle;
 #endif
 #endif
@@ -575,10 +561,10 @@ abandon:
     /* -- lock_break_stale(), after the first look -- */
 break_stale:
 #if BREAK == BY_NAME
-    STEP( true -> unlink_lock() );
+    STEP( unlink_lock() );
     goto idle;
 #elif BREAK == ASIDE && defined(QUICK_BREAK)
-    STEP( true ->
+    STEP(
         if :: lock != 0 && IS_STALE(lock, me) -> unlink_lock() :: else fi );
     goto idle;
 #elif BREAK == ASIDE
@@ -586,11 +572,11 @@ break_stale:
     :: STEP( lock == 0 -> skip ); goto idle
     :: STEP( lock != 0 -> aside[me] = lock; lock = 0 )
     fi;
-    STEP( true ->
+    STEP(
         if
         :: !IS_STALE(aside[me], me) && lock == 0 ->
             lock = aside[me];
-            assert(mine[owner[lock]] == lock) /* (L) its owner still holds it */
+            assert(mine[owner[lock]] == lock || (IS_NODE(owner[lock]) && left[owner[lock]])) /* (L) */
         :: else
         fi;
         aside[me] = 0;
@@ -607,18 +593,71 @@ break_stale:
     :: STEP( lock != 0 && IS_STALE(lock, me) && aside[3 - me] != lock -> aside[me] = lock )
     fi;
 adopt:
-    STEP( true -> owner[aside[me]] = me );
+    STEP( owner[aside[me]] = me );
     if
     :: STEP( lock != aside[me] -> aside[me] = 0; forget_unreachable() ); goto idle
     :: STEP( lock == aside[me] -> skip )
     fi;
-    STEP( true -> aside[me] = 0; unlink_lock() );
+    STEP( aside[me] = 0; unlink_lock() );
     goto idle;
 #endif
 
 #if CRASHES > 0
+    /* -- Without a daemon, until the next one: release_left_lock() in bridge.c. -- */
 died:
-    skip
+    if
+    :: SURE( lock == 0 || owner[lock] % DEAD != me -> left[me] = false ); goto idle
+    :: SURE( lock != 0 && owner[lock] == me -> disown(me) ); goto died /* Dovecot ends */
+#if BREAK == ADOPT
+    :: SURE( lock != 0 && owner[lock] % DEAD == me && aside[3 - me] != lock ->
+                left[me] = false; aside[me] = lock ); goto adopt
+#elif defined(QUICK_BREAK)
+    :: SURE( lock != 0 && owner[lock] % DEAD == me -> left[me] = false; unlink_lock() );
+       goto idle
+#else
+    :: SURE( lock != 0 && owner[lock] % DEAD == me -> left[me] = false; aside[me] = lock )
+#endif
+    fi;
+#if BREAK != ADOPT && !defined(QUICK_BREAK)
+    if
+    :: STEP( lock != aside[me] -> aside[me] = 0; forget_unreachable() ); goto idle
+    :: STEP( lock == aside[me] -> skip )
+    fi;
+    STEP( aside[me] = 0; unlink_lock() );
+#endif
+    goto idle
 #endif
 }
 
+/* ---- everybody else -------------------------------------------------------------------------- */
+
+proctype Message(byte me)
+{
+    SURE( me == 0 || file[me - 1] != NOWHERE -> file[me] = NEW ); /* in order, to save states */
+    do
+    :: SURE( file[me] == NEW -> file[me] = CUR )
+    :: SURE( file[me] == CUR && told[me] != 0 && deletions < DELETIONS ->
+                deletions++; file[me] = GONE )
+    :: SURE( IS_THERE(me) && db_uid[me] != 0 && db_uid[me] != told[me] -> tell(me, db_uid[me]) )
+    od
+}
+
+init
+{
+    atomic {
+#if NODES >= 1
+        run Node(1);
+#endif
+#if NODES >= 2
+        run Node(2);
+#endif
+#if COURIERS >= 1
+        run Courier(3);
+#endif
+#if COURIERS >= 2
+        run Courier(4);
+#endif
+        i = 0;
+        do :: i < MESSAGES -> run Message(i); i++ :: else -> break od
+    }
+}

@@ -130,6 +130,8 @@ class Imap:
         self.connection = connection
         self._tag = 0
         self._closed = False
+        # Called with every untagged response, also of a command that is never answered.
+        self.witness = None
         try:
             self.greeting = self._response()
         except BaseException:
@@ -191,6 +193,8 @@ class Imap:
                 return Reply("+", "", responses)
             if isinstance(response, Response):
                 responses.append(response)
+                if self.witness:
+                    self.witness(response)
             elif response[0] == tag:
                 return Reply(response[1].upper(), response[2], responses)
 

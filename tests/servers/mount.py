@@ -28,6 +28,7 @@ class Mount:
             self.state.chmod(0o700)
         self.log = lab.new_directory("log", owned_by_mail_user=True) / "courierfs"
         self.options = [*suite_options(), *options]
+        self.environment = {}
         self.process = None
         self._expected = []
 
@@ -56,7 +57,8 @@ class Mount:
             raise FileNotFoundError("build/courierfs is missing: run make")
         with open(self.log, "ab") as log:
             self.process = self._lab.spawn(self.command(), stdin=subprocess.DEVNULL,
-                                           stdout=log, stderr=log)
+                                           stdout=log, stderr=log,
+                                           env=os.environ | self.environment)
         wait_until(self._is_up, f"courierfs mounts on {self.point}")
 
     def _is_up(self):

@@ -2,18 +2,20 @@
 
 import argparse
 import collections
+import dataclasses
 import random
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
+from servers.mount import COURIERFS
 from soak import history
 from soak.checker import check, shortest_prefix
 from soak.driver import FEW, Soak
 from soak.history import Fault, Refusal
 
-SHOWN = 40
+SHOWN = 20
 
 
 def arguments():
@@ -27,6 +29,7 @@ def arguments():
     parser.add_argument("--options", default="", help="mount options, such as nocache")
     parser.add_argument("--faults", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--keep", type=Path, help="where a violation's history and store go")
+    parser.add_argument("--daemon", type=Path, default=COURIERFS, help="another build of it")
     parser.add_argument("--judge", type=Path, help="only judge a history that was kept")
     return parser.parse_args()
 
@@ -55,7 +58,11 @@ def summary(report, records, soak=None):
     print(f"Courier's own artefacts: {', '.join(f'{k} {n}' for k, n in counts.items()) or 'none'}")
     kinds = collections.Counter(v.kind for v in report.violations)
     print(f"violations: {', '.join(f'{k} {n}' for k, n in kinds.items()) or 'none'}")
-    for violation in report.violations[:SHOWN]:
+    shown = collections.Counter()
+    for violation in report.violations:
+        shown[violation.kind] += 1
+        if shown[violation.kind] > 6:
+            continue
         print(f"  {violation.kind}: {violation.text[:600]}")
 
 
@@ -73,6 +80,9 @@ def explain(records, finding):
     about = [r for r in prefix if concerns(r, finding)]
     print(f"shortest prefix: {len(prefix)} of {len(records)} records; of {finding.about}:")
     for record in about[-SHOWN:]:
+        if hasattr(record, "messages"):
+            record = dataclasses.replace(
+                record, messages=[m for m in record.messages if set(m[:2]) & set(finding.about)])
         print("  " + history.to_line(record)[:400])
 
 
@@ -100,7 +110,8 @@ def main():
         options = [option for option in given.options.split(",") if option]
         print(f"seed {seed}, {given.seconds} s, {given.mounts} mounts, {given.workers} workers, "
               f"options {given.options or 'none'}, faults {given.faults}", flush=True)
-        soak = Soak(seed, given.mounts, options, given.workers, given.faults, given.messages)
+        soak = Soak(seed, given.mounts, options, given.workers, given.faults, given.messages,
+                    given.daemon)
         try:
             soak.run(given.seconds)
             records = soak.history

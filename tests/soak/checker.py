@@ -34,12 +34,19 @@ recognised by what Courier itself is known to have done:
                           trace in the uid database
     courier-keywords      Courier writes the whole set of a message's keywords, as its
                           session last saw them: what others set meanwhile is undone
+    courier-stale-store   Courier answered OK to a STORE and did nothing, because its session
+                          believed that the message had these flags already
     pop3-race-courier     two courierpop3d made the list at the same time: what one told its
                           client is not what the other saved
     pop3-race-mixed       the same, between a courierpop3d and a writer behind courierfs
     courier-pop3-dele     courierpop3d acknowledged a DELE of a file that had been renamed
                           since its login; it deletes nothing then (seen as a removal that
                           left the message where it was)
+
+One is not Courier's:
+
+    late-in-pop3-order    a message that arrived while Dovecot's POP3 server was logging in is
+                          not at its place by name; the next login has it there
 """
 
 import bisect
@@ -326,11 +333,17 @@ class Checker:
             bases = [(self.base.get((listing.mailbox, s.token)), s.token)
                      for s in listing.messages if s.token is not None]
             known = [(pop3_key(base), token) for base, token in bases if base is not None]
-            for (before, first), (after, second) in zip(known, known[1:]):
-                if before > after:
-                    self._violation(
-                        "pop3-order", (listing.mailbox, first, second),
-                        f"{listing.by} at {listing.start:.3f} lists {first} before {second}")
+            before = [item for item in known if not self._came_during(listing, item[1])]
+            for kind, items in (("pop3-order", before), ("late-in-pop3-order", known)):
+                for (one, first), (two, second) in zip(items, items[1:]):
+                    if one > two:
+                        note = self._violation if items is before else self._artefact
+                        note(kind, (listing.mailbox, first, second),
+                             f"{listing.by} at {listing.start:.3f} lists {first} before {second}")
+
+    def _came_during(self, listing, token):
+        put = self.puts.get((listing.mailbox, token))
+        return put is not None and put.end >= listing.start
 
     # ---- one listing ------------------------------------------------------------------------
 
@@ -441,27 +454,45 @@ class Checker:
         shown = {flag.lower() for flag in sighting.flags} - {"\\recent"}
         asked = {flag.lower() for change in changes for flag in change.add + change.remove}
         for flag in shown | asked | {flag.lower() for flag in put.flags or []}:
-            deeds = possible(self._deeds(put, changes, flag), listing, self.bound)
             value = flag in shown
-            if any(d.value in (value, None) for d in deeds if not d.hazard):
-                continue
             state = "has" if value else "has not"
             text = (f"{listing.by} at {listing.start:.3f}: {sighting.token} in "
                     f"{listing.mailbox} {state} {flag}")
-            if any(d.value in (value, None) for d in deeds):
-                self._artefact("courier-keywords", about + (flag,), text)
-            else:
-                self._violation("flag", about + (flag,), text)
+            why = self._why(listing, put, changes, flag, value)
+            if why == "flag":
+                self._violation(why, about + (flag,), text)
+            elif why is not None:
+                self._artefact(why, about + (flag,), text)
+
+    def _why(self, listing, put, changes, flag, value):
+        """None if a look may show this value of a flag, else what it is a sign of."""
+        def is_explained(believing, hazards):
+            deeds = self._deeds(put, changes, flag, believing)
+            return any(d.value in (value, None) for d in possible(deeds, listing, self.bound)
+                       if hazards or not d.hazard)
+
+        if is_explained(believing=True, hazards=False):
+            return None
+        if is_explained(believing=False, hazards=False):
+            return "courier-stale-store"
+        if is_explained(believing=True, hazards=True):
+            return "courier-keywords"
+        return "flag"
 
     @staticmethod
-    def _deeds(put, changes, flag):
+    def _deeds(put, changes, flag, believing):
+        """What was done to a flag; `believing` also what Courier said and need not have done."""
         first = None if put.flags is None else flag in (f.lower() for f in put.flags)
-        deeds = [Deed(put, first, True)]
+        # A new message may be listed without its flags until the bound.
+        deeds = [Deed(BEFORE_ALL, False, True), Deed(put, first, True)]
         for change in changes:
             added = [f.lower() for f in change.add]
             removed = [f.lower() for f in change.remove]
             if flag in added or flag in removed:
-                deeds.append(Deed(change, flag in added, change.acknowledged))
+                idle = change.is_courier and change.believed is not None and \
+                    (flag in (f.lower() for f in change.believed)) == (flag in added)
+                deeds.append(Deed(change, flag in added,
+                                  change.acknowledged and (believing or not idle)))
             elif change.is_courier and not flag.startswith("\\") and \
                     any(not f.startswith("\\") for f in added + removed):
                 deeds.append(Deed(change, None, False, hazard=True))

@@ -40,11 +40,11 @@ PATIENCE = 75
 class PinnedMount(Mount):
     """A mount whose daemon stays the one that was built when the soak began."""
 
-    def __init__(self, lab, store, options):
+    def __init__(self, lab, store, options, daemon):
         super().__init__(lab, store, options)
         self._daemon = lab.path / "courierfs"
         if not self._daemon.exists():
-            shutil.copy(COURIERFS, self._daemon)
+            shutil.copy(daemon, self._daemon)
 
     def command(self, *options):
         return [self._daemon, *super().command(*options)[1:]]
@@ -58,9 +58,9 @@ class PinnedMount(Mount):
 class Node:
     """A mount with its own state directory, and a Dovecot with its own indexes on it."""
 
-    def __init__(self, lab, store, number, options):
+    def __init__(self, lab, store, number, options, daemon):
         self.name = f"mount{number}"
-        self.mount = PinnedMount(lab, store.path, options)
+        self.mount = PinnedMount(lab, store.path, options, daemon)
         self.dovecot = Dovecot(lab, self.mount.point)
         self.is_up = False
 
@@ -68,7 +68,8 @@ class Node:
 class Soak:
     """One run; `history` is what came of it."""
 
-    def __init__(self, seed, mounts=2, options=(), workers=4, faults=True, messages=FEW):
+    def __init__(self, seed, mounts=2, options=(), workers=4, faults=True, messages=FEW,
+                 daemon=COURIERFS):
         self.book = Book(seed)
         self.few = messages
         self.workers = workers
@@ -77,7 +78,8 @@ class Soak:
         self.courier = Courier(self.lab)
         self.store = Store(self.lab.new_directory("store", owned_by_mail_user=True))
         self.maildir = self.store.maildir(ANN)
-        self.nodes = [Node(self.lab, self.store, n + 1, options) for n in range(mounts)]
+        self.nodes = [Node(self.lab, self.store, n + 1, options, daemon)
+                      for n in range(mounts)]
         self.problems = collections.Counter()
         self._deadline = 0
         self._failed = []

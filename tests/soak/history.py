@@ -111,13 +111,17 @@ class Put(Record):
 
 @dataclass
 class Change(Record):
-    """Flags and keywords were set or taken from one message."""
+    """Flags and keywords were set or taken from one message.
+
+    believed: its flags as the session knew them before, if it looked.
+    """
 
     mailbox: str
     token: str
     add: list
     remove: list
     acknowledged: bool
+    believed: list = None
 
 
 @dataclass

@@ -168,7 +168,7 @@ class ImapSession(Session):
     def change(self, uid, add=(), remove=()):
         """STORE of one message; acknowledged only if the server shows the new flags."""
         start = time.monotonic()
-        token = self.messages[uid].token
+        token, believed = self.messages[uid].token, self.messages[uid].flags
         done = False
         try:
             done = all([self._store(uid, sign, flags)
@@ -176,7 +176,10 @@ class ImapSession(Session):
         finally:
             if token is not None:
                 self.book.record(Change(start, time.monotonic(), self.by, self.mailbox, token,
-                                        list(add), list(remove), done))
+                                        list(add), list(remove), done, believed))
+        if done and believed is not None:
+            flags = sorted((set(believed) | set(add)) - set(remove))
+            self.messages[uid] = self.messages[uid]._replace(flags=flags)
 
     def _store(self, uid, sign, flags):
         reply = self.ask(f"UID STORE {uid} {sign}FLAGS ({' '.join(flags)})")

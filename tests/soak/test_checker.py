@@ -32,9 +32,10 @@ def pop(at, *messages, by=DOVECOT_POP, **more):
     return PopListing(at, at + 0.1, by, "INBOX", list(messages), **more)
 
 
-def change(at, token, add=(), remove=(), by=DOVECOT, acknowledged=True):
+def change(at, token, add=(), remove=(), by=DOVECOT, acknowledged=True, believed=None):
     """A STORE."""
-    return Change(at, at + 0.1, by, "INBOX", token, list(add), list(remove), acknowledged)
+    return Change(at, at + 0.1, by, "INBOX", token, list(add), list(remove), acknowledged,
+                  believed)
 
 
 def removal(at, token, by=DOVECOT, how="expunge", acknowledged=True):
@@ -151,6 +152,9 @@ ARTEFACTS = {
     "courier-keywords": [put("a"), change(5, "a", ["Junk"]),
                          change(5.5, "a", ["Later"], by=COURIER),
                          listing(20, (1, "a", ["Later"]))],
+    "courier-stale-store": [
+        put("a"), change(5, "a", ["Junk"]), change(10, "a", remove=["Junk"]),
+        change(15, "a", ["Junk"], by=COURIER, believed=["Junk"]), listing(20, (1, "a", []))],
     "pop3-race-courier": [
         put("a"), pop(10, ("U1", "a"), by=COURIER_POP), pop(10.05, ("U2", "a"), by=COURIER_POP),
         pop(20, ("U2", "a"))],
@@ -158,6 +162,9 @@ ARTEFACTS = {
         put("a"), pop(10, ("U1", "a"), by=COURIER_POP),
         SizeListVersion(10.05, 10.05, "courierfs", "INBOX", [["U2", "1.a", "a"]]),
         pop(20, ("U2", "a"))],
+    "late-in-pop3-order": [
+        put("a"), put("b", 10), database(1, "courier", [(1, "100.x", "b"), (2, "200.x", "a")]),
+        PopListing(9.9, 11, DOVECOT_POP, "INBOX", [("U1", "a"), ("U2", "b")])],
     "courier-pop3-dele": [put("a"), removal(10, "a", by=COURIER_POP, how="dele"),
                           listing(20, (1, "a"))],
 }
