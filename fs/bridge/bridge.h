@@ -3,8 +3,9 @@
  * The room fuse/ knows nodes, handles and replies; it asks here for everything in a mailbox that is
  * not simply a file of the store:
  *
- *   control files  dovecot-uidlist, dovecot-keywords, subscriptions, their locks and .tmp names,
- *                  found in a mailbox's directory; they have no file of that name in the store
+ *   control files  dovecot-uidlist, dovecot-keywords, subscriptions, dovecot-acl, their locks and
+ *                  .tmp names, found in a mailbox's directory; they have no file of that name in
+ *                  the store
  *   messages       the names in `cur`, which carry keyword letters on the mount only
  *
  * Every function acts on the store as the current thread's caller (caller_become() was called with
@@ -40,6 +41,9 @@ enum control_kind {
     CONTROL_KEYWORDS_LOCK,
     CONTROL_SUBSCRIPTIONS,
     CONTROL_SUBSCRIPTIONS_LOCK,
+    CONTROL_ACL,
+    CONTROL_ACL_LOCK,
+    CONTROL_ACL_LIST, /* an ordinary file, which is not shown once it is old: see acl.c */
 };
 
 struct bridge_options {
@@ -72,7 +76,7 @@ int control_lookup(struct bridge *bridge, const struct caller *caller, const str
 
 /* open(O_CREAT) of a name that control_lookup did not find, or of the .tmp names, which are made
  * empty if they are there (O_TRUNC). -EEXIST with exclusive. For UIDLIST_LOCK this takes Courier's
- * lock (grant: see grant.c). -EPERM for names nobody but courierfs makes. */
+ * lock (see uidlist_lock.c). -EPERM for names nobody but courierfs makes. */
 int control_create(struct bridge *bridge, const struct caller *caller, const struct place *dir,
                    enum control_kind kind, bool exclusive, mode_t mode,
                    struct control_file **file_r);
@@ -82,13 +86,13 @@ int control_link(struct bridge *bridge, const struct caller *caller, const char 
                  const struct place *dir, enum control_kind kind, struct control_file **file_r);
 
 /* Unlink. UIDLIST_LOCK: what was written is recorded, then Courier's lock is released; or a stale
- * lock is broken. UIDLIST and KEYWORDS, SUBSCRIPTIONS: nothing of Courier's changes, a new
+ * lock is broken. UIDLIST, KEYWORDS, SUBSCRIPTIONS and ACL: nothing of Courier's changes, a new
  * generation is shown next. */
 int control_unlink(struct bridge *bridge, const struct caller *caller, const struct place *dir,
                    enum control_kind kind);
 
 /* Rename within one directory: UIDLIST_TMP to UIDLIST, KEYWORDS_LOCK to KEYWORDS,
- * SUBSCRIPTIONS_LOCK to SUBSCRIPTIONS record the content; -EPERM for any other pair. The object of
+ * SUBSCRIPTIONS_LOCK to SUBSCRIPTIONS, ACL_LOCK to ACL record the content; -EPERM for any other pair. The object of
  * the old name becomes the one of the new name. */
 int control_rename(struct bridge *bridge, const struct caller *caller, const struct place *dir,
                    enum control_kind from, enum control_kind to);
@@ -126,6 +130,10 @@ int message_find(struct bridge *bridge, const struct caller *caller, const struc
 int message_list(struct bridge *bridge, const struct caller *caller, const struct place *mailbox,
                  struct dir_list *list_r);
 
+/* `new`. -ENOTDIR: MAILBOX is none. */
+int message_list_new(struct bridge *bridge, const struct caller *caller,
+                     const struct place *mailbox, struct dir_list *list_r);
+
 /* Changes the times of `cur` in *st (its stat in the store) so that they also move when a keyword
  * does. */
 int message_dir_times(struct bridge *bridge, const struct caller *caller,
@@ -139,6 +147,13 @@ int message_rename(struct bridge *bridge, const struct caller *caller,
                    const struct place *from_mailbox, const char *from,
                    const struct place *to_mailbox, const char *to, unsigned flags,
                    struct buf *store_name_r);
+
+/* Called after a rename of the store's path FROM to NAME in `new`. */
+int message_arrived(struct bridge *bridge, const struct caller *caller, const struct place *mailbox,
+                    const char *from, struct span name);
+
+/* Called when `cur` or `new` is synced: the UIDs of what was put there are recorded (arrivals.c). */
+int message_sync(struct bridge *bridge, const struct caller *caller, const struct place *mailbox);
 
 /* Unlink of the exact shown name in cur. */
 int message_unlink(struct bridge *bridge, const struct caller *caller, const struct place *mailbox,

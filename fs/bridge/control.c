@@ -22,6 +22,9 @@ enum control_kind control_kind_of(struct span name)
         {"dovecot-keywords.lock", CONTROL_KEYWORDS_LOCK},
         {"subscriptions", CONTROL_SUBSCRIPTIONS},
         {"subscriptions.lock", CONTROL_SUBSCRIPTIONS_LOCK},
+        {"dovecot-acl", CONTROL_ACL},
+        {"dovecot-acl.lock", CONTROL_ACL_LOCK},
+        {"dovecot-acl-list", CONTROL_ACL_LIST},
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (span_equals(name, names[i].name))
@@ -34,7 +37,7 @@ enum control_kind control_kind_of(struct span name)
 static bool is_written_file(enum control_kind kind)
 {
     return kind == CONTROL_UIDLIST_TMP || kind == CONTROL_KEYWORDS_LOCK ||
-           kind == CONTROL_SUBSCRIPTIONS_LOCK;
+           kind == CONTROL_SUBSCRIPTIONS_LOCK || kind == CONTROL_ACL_LOCK;
 }
 
 static bool is_subscription(enum control_kind kind)
@@ -83,14 +86,19 @@ static int lookup(struct mailbox *mailbox, const struct caller *caller, enum con
     case CONTROL_UIDLIST:
         return lookup_uidlist(mailbox, caller, file_r);
     case CONTROL_UIDLIST_LOCK:
-        return lock_lookup(mailbox, file_r);
+        return lock_lookup(mailbox, caller, file_r);
     case CONTROL_KEYWORDS:
         return keywords_lookup(mailbox, file_r);
     case CONTROL_SUBSCRIPTIONS:
         return subscriptions_lookup(mailbox, file_r);
+    case CONTROL_ACL:
+        return acl_lookup(mailbox, file_r);
+    case CONTROL_ACL_LIST:
+        return acl_list_lookup(mailbox);
     case CONTROL_UIDLIST_TMP:
     case CONTROL_KEYWORDS_LOCK:
     case CONTROL_SUBSCRIPTIONS_LOCK:
+    case CONTROL_ACL_LOCK:
         if (mailbox->file[kind] == NULL)
             return -ENOENT;
         *file_r = control_ref(mailbox->file[kind]);
@@ -136,6 +144,8 @@ int control_list(struct bridge *bridge, const struct caller *caller, const struc
         result = add_if_there(mailbox, caller, CONTROL_KEYWORDS, "dovecot-keywords", list);
     if (result == 0 && mailbox_is_inbox(mailbox))
         result = add_if_there(mailbox, caller, CONTROL_SUBSCRIPTIONS, "subscriptions", list);
+    if (result == 0)
+        result = add_if_there(mailbox, caller, CONTROL_ACL, "dovecot-acl", list);
     mailbox_leave(mailbox);
     return result;
 }
@@ -158,8 +168,10 @@ static int create_written(struct mailbox *mailbox, const struct caller *caller,
         else if (result != -ENOENT)
             return result;
     }
+    int result = kind == CONTROL_ACL_LOCK ? acl_lock_made(mailbox) : 0;
     struct control_file *file;
-    int result = control_file_new(mailbox, kind, ino, &file);
+    if (result == 0)
+        result = control_file_new(mailbox, kind, ino, &file);
     if (result < 0)
         return result;
     file->mode = mode & 0777;
@@ -179,7 +191,9 @@ int control_create(struct bridge *bridge, const struct caller *caller, const str
     int result = enter(bridge, caller, dir, kind, &mailbox);
     if (result < 0)
         return result;
-    if (kind == CONTROL_UIDLIST_LOCK)
+    if (kind == CONTROL_ACL_LIST)
+        result = -ENOTDIR;
+    else if (kind == CONTROL_UIDLIST_LOCK)
         result = lock_create(mailbox, caller, NULL, file_r);
     else if (!is_written_file(kind))
         result = -EPERM;
@@ -211,7 +225,7 @@ static int link_written(struct mailbox *mailbox, const struct caller *caller, co
                         enum control_kind kind, struct control_file **file_r)
 {
     struct store *store = mailbox->bridge->store;
-    if (kind != CONTROL_KEYWORDS_LOCK && kind != CONTROL_SUBSCRIPTIONS_LOCK)
+    if (!is_written_file(kind) || kind == CONTROL_UIDLIST_TMP)
         return -EPERM;
     if (mailbox->file[kind] != NULL)
         return -EEXIST;
@@ -248,7 +262,9 @@ int control_link(struct bridge *bridge, const struct caller *caller, const char 
     int result = enter(bridge, caller, dir, kind, &mailbox);
     if (result < 0)
         return result;
-    if (kind == CONTROL_UIDLIST_LOCK)
+    if (kind == CONTROL_ACL_LIST)
+        result = -ENOTDIR;
+    else if (kind == CONTROL_UIDLIST_LOCK)
         result = lock_create(mailbox, caller, from, file_r);
     else
         result = link_written(mailbox, caller, from, kind, file_r);
@@ -263,7 +279,9 @@ int control_unlink(struct bridge *bridge, const struct caller *caller, const str
     int result = enter(bridge, caller, dir, kind, &mailbox);
     if (result < 0)
         return result;
-    if (kind == CONTROL_UIDLIST_LOCK) {
+    if (kind == CONTROL_ACL_LIST) {
+        result = -ENOTDIR;
+    } else if (kind == CONTROL_UIDLIST_LOCK) {
         result = lock_unlink(mailbox, caller);
     } else if (kind == CONTROL_UIDLIST) {
         mailbox->view_outdated = true;
@@ -293,9 +311,13 @@ int control_rename(struct bridge *bridge, const struct caller *caller, const str
         result = keywords_record(mailbox);
     else if (from == CONTROL_SUBSCRIPTIONS_LOCK && to == CONTROL_SUBSCRIPTIONS)
         result = subscriptions_record(mailbox);
+    else if (from == CONTROL_ACL_LOCK && to == CONTROL_ACL)
+        result = acl_record(mailbox);
     else
         result = -EPERM;
-    if (result == 0 && from != CONTROL_UIDLIST_TMP)
+    /* Also when it failed: Dovecot leaves the lock behind then, and would wait for it at its next
+     * attempt. After ESTALE the kernel asks once more. */
+    if (is_written_file(from) && from != CONTROL_UIDLIST_TMP && result != -ESTALE)
         end_written(mailbox, from);
     mailbox_leave(mailbox);
     return result;

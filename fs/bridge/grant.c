@@ -1,11 +1,4 @@
-/* The two locks are one.
- *
- * What Dovecot calls dovecot-uidlist.lock is Courier's tmp/courier.lock in the store (store/lock.h
- * says how that is taken). Dovecot's exclusive create, or its link() onto the name, is granted only
- * with Courier's lock in hand, in the name of the calling process. So while Dovecot holds its lock
- * no Courier anywhere gives out a UID, and the other way round.
- *
- * At the grant, before Dovecot is told that it has the lock:
+/* What happens when the lock is granted (uidlist_lock.c), before Dovecot is told that it has it:
  *
  *   1. Courier's files are read again. A cached copy is not believed here.
  *   2. A message in `new` that has a line in the uid database is moved to `cur`: Courier would drop
@@ -16,35 +9,15 @@
  *      wrong.
  *   4. What Courier would trip over is mended: a NEXTUID that is too low, lines that end in CR LF.
  *   5. The view is brought up to date and then stays as it is until the lock is released, because
- *      Dovecot reads the list now and appends "the next UID" later.
- *
- * At the release what was written is recorded first (if Dovecot did not sync), then the lock goes.
- *
- * Who may unlink the lock. Its owner: that is the release. Anybody, when the owner is dead:
- * Dovecot's rule for stale locks looks at the pid in it, as Courier's does. Otherwise the unlink is
- * an attempt to break a lock that is not held on this mount: that is granted by Courier's rule
- * only. Dovecot's own rule would break a living lock of this host after two minutes without change;
- * a Courier that scans a huge folder may hold one longer, and two programs giving out UIDs at once
- * is the one thing this file system exists to prevent, so it is refused with EBUSY.
- *
- * A daemon that dies leaves locks whose pid is alive (Dovecot's). Each lock is therefore noted in
- * the state directory (held_locks.h) before it is taken, and the next daemon releases what it finds
- * there: whoever held it cannot do anything any more, its mount is gone. */
+ *      Dovecot reads the list now and appends "the next UID" later. */
 #include <errno.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/sort.h"
-#include "bridge/held_locks.h"
 #include "bridge/sources.h"
 #include "courier/name.h"
-#include "store/lock.h"
 
-/* Other hosts take a lock for stale when it is 120 s old. */
-#define TOUCH_SECONDS 30
 /* Lines of deleted messages do no harm; fewer than this are left for the next rewrite. */
 #define DELETED_MANY 32
 /* Courier's UIDVALIDITY of a new uid database (seen: the file's mtime minus this). */
@@ -316,9 +289,10 @@ static void raise_next(const struct mailbox *mailbox, struct sources *sources)
     }
 }
 
-static int prepare(struct mailbox *mailbox, const struct caller *caller)
+int grant_prepare(struct mailbox *mailbox, const struct caller *caller)
 {
     bool is_pop3 = pop3_is_caller(mailbox, caller);
+    mailbox->lock.is_pop3 = is_pop3 && !mailbox->bridge->store->read_only;
     if (!mailbox->cache_asked) {
         mailbox->cache_asked = true;
         view_recall(mailbox);
@@ -337,234 +311,12 @@ static int prepare(struct mailbox *mailbox, const struct caller *caller)
         result = complete_cur(mailbox, &sources, &cur);
     if (result == 0)
         result = uidlist_present(mailbox, &sources);
+    mailbox->lock.first_next = view_implied_next(&mailbox->view);
     if (result == 0)
         result = keywords_at_grant(mailbox);
     if (result == 0)
         result = pop3_enter_messages(mailbox);
     if (result == 0 && is_pop3 && mailbox->order_unsure)
         result = uidlist_settle_order(mailbox);
-    return result;
-}
-
-/* ---- who holds it ---------------------------------------------------------------------------- */
-
-/* When the process was started, in ticks since boot; 0 if it is not there. */
-static uint64_t start_of_process(pid_t pid)
-{
-    char path[64];
-    char line[1024];
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return 0;
-    size_t len = fread(line, 1, sizeof(line) - 1, file);
-    fclose(file);
-    line[len] = '\0';
-    const char *at = strrchr(line, ')'); /* the name may hold anything */
-    for (int field = 2; at != NULL && field < 22; field++)
-        at = strchr(at + 1, ' ');
-    return at == NULL ? 0 : strtoull(at + 1, NULL, 10);
-}
-
-static bool owner_lives(const struct held_lock *lock)
-{
-    if (lock->pid == 0)
-        return true; /* of another pid namespace: cannot be known */
-    return start_of_process(lock->pid) == lock->pid_start;
-}
-
-static void let_go(struct mailbox *mailbox)
-{
-    struct bridge *bridge = mailbox->bridge;
-    struct held_lock *lock = &mailbox->lock;
-    home_begin(mailbox);
-    int result = lock_release(bridge->home, mailbox->path, lock->device, lock->inode);
-    home_end(mailbox);
-    if (result < 0)
-        log_error("cannot release '%s/tmp/courier.lock': %s", mailbox->path, strerror(-result));
-    held_locks_remove(bridge->held_locks, lock->slot);
-    *lock = (struct held_lock){.held = false};
-    mailbox_set_file(mailbox, CONTROL_UIDLIST_LOCK, NULL);
-    struct control_file *list = mailbox->file[CONTROL_UIDLIST];
-    if (list != NULL)
-        buf_clear(&list->pending);
-    keywords_forget_unnamed(mailbox);
-}
-
-void lock_abandon(struct mailbox *mailbox)
-{
-    if (!mailbox->lock.held)
-        return;
-    (void)caller_become_owner(mailbox->lock.uid, mailbox->lock.gid);
-    let_go(mailbox);
-}
-
-/* Another program took the lock away: what its owner writes now will not be recorded. */
-static void lose(struct mailbox *mailbox)
-{
-    log_error("'%s': the lock was taken away from process %d", mailbox->path,
-              (int)mailbox->lock.pid);
-    lock_abandon(mailbox);
-}
-
-void lock_housekeeping(struct mailbox *mailbox, time_t now)
-{
-    struct held_lock *lock = &mailbox->lock;
-    if (!lock->held)
-        return;
-    if (!owner_lives(lock)) {
-        log_info("'%s': process %d died with the lock; released", mailbox->path, (int)lock->pid);
-        lock_abandon(mailbox);
-        return;
-    }
-    if (now - lock->touched < TOUCH_SECONDS)
-        return;
-    (void)caller_become_owner(lock->uid, lock->gid);
-    home_begin(mailbox);
-    int result = lock_still_ours(mailbox->bridge->home, mailbox->path, lock->device, lock->inode);
-    if (result == 0)
-        (void)lock_touch(mailbox->bridge->home, mailbox->path);
-    home_end(mailbox);
-    lock->touched = now;
-    if (result == -ENOLCK)
-        lose(mailbox);
-}
-
-/* ---- the three requests ---------------------------------------------------------------------- */
-
-static int take(struct mailbox *mailbox, pid_t pid, const char *link_from, struct stat *st_r)
-{
-    struct bridge *bridge = mailbox->bridge;
-    home_begin(mailbox);
-    int result = link_from == NULL
-                     ? lock_take(bridge->home, mailbox->path, pid, st_r)
-                     : lock_take_by_link(bridge->home, mailbox->path, link_from, st_r);
-    /* A stale lock is broken as Courier would; but the caller comes again to take it. A Courier
-     * that judged the same lock unlinks the name twice, and by then it has done so. */
-    if (result == -EEXIST)
-        (void)lock_break_stale(bridge->home, mailbox->path);
-    home_end(mailbox);
-    return result;
-}
-
-int lock_lookup(struct mailbox *mailbox, struct control_file **file_r)
-{
-    struct store *home = mailbox->bridge->home;
-    BUF_AUTO path = BUF_EMPTY;
-    BUF_AUTO content = BUF_EMPTY;
-    struct stat st = {0};
-    int result = lock_path(&path, mailbox->path);
-    home_begin(mailbox);
-    if (result == 0)
-        result = store_read_file(home, path.data, 1024, &content, &st);
-    home_end(mailbox);
-    const struct held_lock *held = &mailbox->lock;
-    bool lost =
-        held->held && (result == -ENOENT ||
-                       (result == 0 && (st.st_dev != held->device || st.st_ino != held->inode)));
-    if (lost) {
-        lose(mailbox);
-        (void)caller_become(&mailbox->acting);
-    }
-    if (result == -ENOENT)
-        mailbox_set_file(mailbox, CONTROL_UIDLIST_LOCK, NULL);
-    if (result < 0)
-        return result;
-    /* A stale lock is not there: Dovecot would watch it for two minutes before it tries to create
-     * its own, which is when it is broken. */
-    if (!mailbox->lock.held && lock_is_stale(home, buf_span(&content), &st))
-        return -ENOENT;
-    struct control_file *file = mailbox->file[CONTROL_UIDLIST_LOCK];
-    uint64_t ino = store_shown_ino(home, &st);
-    if (file == NULL || file->ino != ino) {
-        result = control_file_new(mailbox, CONTROL_UIDLIST_LOCK, ino, &file);
-        if (result < 0)
-            return result;
-        mailbox_set_file(mailbox, CONTROL_UIDLIST_LOCK, file);
-    }
-    buf_release(&file->content);
-    file->content = content;
-    content = BUF_EMPTY;
-    file->mtime = st.st_mtim;
-    control_file_take_owner(file, &st);
-    *file_r = control_ref(file);
-    return 0;
-}
-
-int lock_create(struct mailbox *mailbox, const struct caller *caller, const char *link_from,
-                struct control_file **file_r)
-{
-    struct bridge *bridge = mailbox->bridge;
-    struct held_lock *lock = &mailbox->lock;
-    if (lock->held) {
-        if (owner_lives(lock))
-            return -EEXIST;
-        lock_abandon(mailbox);
-        (void)caller_become(&mailbox->acting);
-    }
-    /* A caller of another pid namespace has no number here; the daemon's stands for it. */
-    pid_t pid = caller->pid != 0 ? caller->pid : getpid();
-    struct held_lock_note note = {mailbox->path, pid, mailbox->acting.uid, mailbox->acting.gid};
-    int slot = held_locks_add(bridge->held_locks, &note);
-    if (slot < 0)
-        return slot;
-    struct stat st;
-    int result = take(mailbox, pid, link_from, &st);
-    if (result < 0) {
-        held_locks_remove(bridge->held_locks, slot);
-        return result;
-    }
-    *lock = (struct held_lock){.held = true,
-                               .pid = caller->pid,
-                               .pid_start = start_of_process(caller->pid),
-                               .device = st.st_dev,
-                               .inode = st.st_ino,
-                               .uid = mailbox->acting.uid,
-                               .gid = mailbox->acting.gid,
-                               .touched = time(NULL),
-                               .slot = slot};
-    result = prepare(mailbox, caller);
-    if (result == 0)
-        result = lock_lookup(mailbox, file_r);
-    if (result < 0) {
-        (void)caller_become(&mailbox->acting);
-        if (lock->held)
-            let_go(mailbox);
-    }
-    return result;
-}
-
-int lock_unlink(struct mailbox *mailbox, const struct caller *caller)
-{
-    struct held_lock *lock = &mailbox->lock;
-    if (!lock->held) {
-        home_begin(mailbox);
-        int result = lock_break_stale(mailbox->bridge->home, mailbox->path);
-        home_end(mailbox);
-        if (result == 0)
-            mailbox_set_file(mailbox, CONTROL_UIDLIST_LOCK, NULL);
-        return result;
-    }
-    if (caller->pid != lock->pid) {
-        if (owner_lives(lock))
-            return -EBUSY;
-        lock_abandon(mailbox);
-        return 0;
-    }
-    int result = uidlist_record_pending(mailbox);
-    if (lock->held)
-        let_go(mailbox);
-    return result;
-}
-
-int lock_set_times(struct mailbox *mailbox, const struct timespec times[2])
-{
-    BUF_AUTO path = BUF_EMPTY;
-    int result = lock_path(&path, mailbox->path);
-    home_begin(mailbox);
-    if (result == 0)
-        result = store_utimens(mailbox->bridge->home, path.data, times);
-    home_end(mailbox);
-    mailbox->lock.touched = time(NULL);
     return result;
 }

@@ -66,6 +66,7 @@ int home_replace(struct mailbox *mailbox, const char *name, struct span content,
     if (result < 0)
         return result;
     home_begin(mailbox);
+    mailbox->lock.tmp_touched = true;
     struct draft draft;
     result = draft_write(home, mailbox->path, content, like, &draft);
     if (result == 0) {

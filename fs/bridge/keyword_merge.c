@@ -125,6 +125,7 @@ static int write_list(struct mailbox *mailbox, const char *directory)
         return result == -ENOENT ? 0 : result;
     }
     struct draft draft;
+    mailbox->lock.tmp_touched = true;
     result = draft_write(store, mailbox->path, buf_span(&text), NULL, &draft);
     if (result == 0)
         result = draft_install(store, &draft, directory, path.data);

@@ -36,6 +36,7 @@ static int write_update(struct mailbox *mailbox, struct span base, uint32_t lett
     if (result < 0 && result != -EEXIST)
         return result;
     struct draft draft;
+    mailbox->lock.tmp_touched = true;
     result = draft_write(store, mailbox->path, buf_span(&text), NULL, &draft);
     if (result == 0)
         result = draft_install(store, &draft, directory.data, path.data);

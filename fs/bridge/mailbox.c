@@ -65,6 +65,8 @@ static void free_mailbox(struct mailbox *mailbox)
     keyword_state_release(&mailbox->keywords);
     dir_list_release(&mailbox->cur);
     buf_release(&mailbox->deleted);
+    buf_release(&mailbox->acl_base);
+    arrivals_forget(mailbox);
     free(mailbox->refused);
     free(mailbox->path);
     pthread_mutex_destroy(&mailbox->mutex);
@@ -82,7 +84,8 @@ static bool is_idle(struct mailbox *mailbox)
         if (file == NULL)
             continue;
         if (atomic_load(&file->references) > 1 || kind == CONTROL_UIDLIST_TMP ||
-            kind == CONTROL_KEYWORDS_LOCK || kind == CONTROL_SUBSCRIPTIONS_LOCK)
+            kind == CONTROL_KEYWORDS_LOCK || kind == CONTROL_SUBSCRIPTIONS_LOCK ||
+            kind == CONTROL_ACL_LOCK)
             return false;
         own++;
     }

@@ -14,7 +14,7 @@
 #include "cache/cache.h"
 #include "store/file.h"
 
-#define CONTROL_KIND_COUNT (CONTROL_SUBSCRIPTIONS_LOCK + 1)
+#define CONTROL_KIND_COUNT (CONTROL_ACL_LIST + 1)
 
 /* One control file in one generation: what a node of the mount stands for. `content` is what
  * everybody sees; `pending` is what the lock's owner wrote behind it and has not been recorded. */
@@ -36,14 +36,18 @@ struct control_file {
 /* Courier's lock as long as a process on this mount holds it. */
 struct held_lock {
     bool held;
-    pid_t pid;          /* of the process that asked for it */
-    uint64_t pid_start; /* tells a reused pid */
+    uint32_t first_next; /* NEXTUID when it was granted; 0 = not known yet */
+    pid_t pid;           /* of the process that asked for it */
+    uint64_t pid_start;  /* tells a reused pid */
+    bool is_pop3;        /* that process is Dovecot's POP3 server, for its INBOX */
     dev_t device;
     ino_t inode;
     uid_t uid; /* on whose behalf the store is written when the housekeeper works */
     gid_t gid;
     time_t touched;
-    int slot; /* in the table of held locks */
+    struct timespec tmp_time; /* mtime of tmp when it was granted ... */
+    bool tmp_touched;         /* ... and whether it moved by our own doing since */
+    int slot;                 /* in the table of held locks */
 };
 
 /* The files a uidlist is made from. */
@@ -52,6 +56,12 @@ enum source_kind { SOURCE_UIDDB, SOURCE_SIZELIST, SOURCE_KEYS, SOURCE_COUNT };
 struct sources_seen {
     struct signature signature[SOURCE_COUNT];
     uint64_t hash[SOURCE_COUNT]; /* of the content; 0 if absent */
+};
+
+/* The file that has the rights of a mailbox: its own, or one of those Courier asks without it. */
+struct acl_source {
+    size_t place; /* counts those files */
+    struct signature signature;
 };
 
 struct mailbox {
@@ -79,14 +89,23 @@ struct mailbox {
     uint64_t told[SOURCE_COUNT]; /* hash of the content whose damage was logged */
     uint32_t highest_next;       /* high-water mark of N under view.uidvalidity */
     struct held_lock lock;
+    /* In clock_milliseconds(): for letting others in, see uidlist_lock.c. */
+    int64_t streak_start;
+    int64_t released_at;
+    int64_t yield_until;
     struct signature cur_complete; /* of cur, when every file there had a UID ... */
     uint64_t cur_complete_uiddb;   /* ... by the uid database with this hash */
+    struct arrival *arrivals;      /* see arrivals.c */
+    size_t arrival_count;
+    size_t arrival_capacity;
     struct buf deleted; /* unlinked through the mount: "UID BASE" lines, as they were shown */
     struct keyword_state keywords;
     struct dir_list cur; /* the last listing of cur: where a base name was seen */
     bool cur_listed;
-    bool foreign_letters;        /* some name in cur has lower-case letters in the store */
-    struct signature subscribed; /* of what file[CONTROL_SUBSCRIPTIONS] was made from */
+    bool foreign_letters;         /* some name in cur has lower-case letters in the store */
+    struct signature subscribed;  /* of what file[CONTROL_SUBSCRIPTIONS] was made from */
+    struct acl_source acl_source; /* of what file[CONTROL_ACL] was made from */
+    struct buf acl_base;          /* what it was when file[CONTROL_ACL_LOCK] was made */
     bool used_by_pop3;
     bool order_unsure;             /* lines were appended since the POP3 order was last compared */
     struct signature entered_list; /* the size list when every message up to ... */
@@ -202,10 +221,21 @@ int uidlist_record_pending(struct mailbox *mailbox);
 /* Records the content of the .tmp file, which becomes the current uidlist. */
 int uidlist_record_rewrite(struct mailbox *mailbox);
 
-/* grant.c */
+/* arrivals.c: a message was renamed from the store's path FROM to the name TO in cur or new. 0 or
+ * -ENOMEM. */
+int arrivals_note(struct mailbox *mailbox, const struct caller *caller, const char *from,
+                  struct span to);
+/* Records the UIDs that Dovecot will give to what CALLER, the lock's owner, put here. */
+int arrivals_record(struct mailbox *mailbox, const struct caller *caller);
+void arrivals_forget(struct mailbox *mailbox);
+
+/* grant.c: what happens once the lock was taken for CALLER. 0, or -errno: then it must be let go. */
+int grant_prepare(struct mailbox *mailbox, const struct caller *caller);
+
+/* uidlist_lock.c */
 int lock_create(struct mailbox *mailbox, const struct caller *caller, const char *link_from,
                 struct control_file **file_r);
-int lock_lookup(struct mailbox *mailbox, struct control_file **file_r);
+int lock_lookup(struct mailbox *mailbox, const struct caller *caller, struct control_file **file_r);
 int lock_unlink(struct mailbox *mailbox, const struct caller *caller);
 int lock_set_times(struct mailbox *mailbox, const struct timespec times[2]);
 /* Lets go without recording. Used when the owner died, and at unmount. */
@@ -227,7 +257,7 @@ void view_remember(struct mailbox *mailbox, bool now);
 /* control.c: reads what the maker of a linked file wrote since. 0 or -errno. */
 int control_file_reload(struct control_file *file);
 
-/* keywords.c, subscriptions.c: the other control files. */
+/* keywords.c, subscriptions.c, acl.c: the other control files. */
 int keywords_lookup(struct mailbox *mailbox, struct control_file **file_r);
 int keywords_record(struct mailbox *mailbox);
 /* Reads Courier's keywords and gives letters to names that have none. The lock is held. */
@@ -236,3 +266,9 @@ int keywords_at_grant(struct mailbox *mailbox);
 void keywords_forget_unnamed(struct mailbox *mailbox);
 int subscriptions_lookup(struct mailbox *mailbox, struct control_file **file_r);
 int subscriptions_record(struct mailbox *mailbox);
+int acl_lookup(struct mailbox *mailbox, struct control_file **file_r);
+/* What Dovecot writes to its new lock is a change to what it is shown at this moment. */
+int acl_lock_made(struct mailbox *mailbox);
+int acl_record(struct mailbox *mailbox);
+/* -ENOTDIR: dovecot-acl-list is the store's; -ENOENT: it is not there, or too old to be shown. */
+int acl_list_lookup(struct mailbox *mailbox);

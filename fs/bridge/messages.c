@@ -153,6 +153,27 @@ int message_list(struct bridge *bridge, const struct caller *caller, const struc
     return result;
 }
 
+/* At the grant of the lock to a POP3 server everything was moved from new to cur and numbered in
+ * Courier's order (grant.c). What is delivered since is for the next look: were it shown now, Dovecot
+ * would append it without a place in that order. The mtime of `new` says that there is more. */
+int message_list_new(struct bridge *bridge, const struct caller *caller, const struct place *place,
+                     struct dir_list *list_r)
+{
+    struct mailbox *mailbox;
+    *list_r = DIR_LIST_EMPTY;
+    int result = mailbox_enter(bridge, caller, place, &mailbox);
+    if (result < 0)
+        return result;
+    bool later = mailbox->lock.held && mailbox->lock.pid == caller->pid && mailbox->lock.is_pop3;
+    BUF_AUTO path = BUF_EMPTY;
+    if (!later)
+        result = store_join(&path, mailbox->path, "new");
+    if (!later && result == 0)
+        result = store_list_messages(bridge->store, path.data, list_r);
+    mailbox_leave(mailbox);
+    return result;
+}
+
 int message_dir_times(struct bridge *bridge, const struct caller *caller, const struct place *place,
                       struct stat *st)
 {
@@ -235,6 +256,8 @@ int message_rename(struct bridge *bridge, const struct caller *caller,
     if (result < 0)
         return result;
     result = rename_into(mailbox, from_path.data, span_of(to), flags, store_name_r);
+    if (result == 0)
+        result = arrivals_note(mailbox, caller, from_path.data, span_of(to));
     mailbox_leave(mailbox);
     return result;
 }
@@ -265,6 +288,29 @@ int message_create_name(struct bridge *bridge, const struct caller *caller,
     if (result < 0)
         return result;
     result = prepare_target(mailbox, shown, store_name_r);
+    mailbox_leave(mailbox);
+    return result;
+}
+
+int message_arrived(struct bridge *bridge, const struct caller *caller, const struct place *place,
+                    const char *from, struct span name)
+{
+    struct mailbox *mailbox;
+    int result = mailbox_enter(bridge, caller, place, &mailbox);
+    if (result < 0)
+        return result == -ENOTDIR ? 0 : result;
+    result = arrivals_note(mailbox, caller, from, name);
+    mailbox_leave(mailbox);
+    return result;
+}
+
+int message_sync(struct bridge *bridge, const struct caller *caller, const struct place *place)
+{
+    struct mailbox *mailbox;
+    int result = mailbox_enter(bridge, caller, place, &mailbox);
+    if (result < 0)
+        return result == -ENOTDIR ? 0 : result;
+    result = arrivals_record(mailbox, caller);
     mailbox_leave(mailbox);
     return result;
 }

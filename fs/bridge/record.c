@@ -14,13 +14,15 @@
  *             above: the line gets the new UID. Dovecot does this to a message whose UID its index
  *             has expunged: it never takes that one back, so refusing would never converge; and a
  *             UID that nobody was ever told harms no client;
+ *             The same for any UID that was given out under the lock held now (arrivals.c);
  *   dead      the base name is not there, but the view shows this very line: a message that is
  *             gone, repeated by Dovecot's rewrite. Nothing to do;
  *   refused   all else: a UID below NEXTUID that the database does not have for this message may
  *             have named another one. It is logged, and a fresh generation is shown.
  *
  * Then NEXTUID is put above every claim, the file is written under a unique name, synced, and
- * renamed. Only after that does fdatasync (or rename, or the unlock) return to Dovecot.
+ * renamed. Only after that does fdatasync (or rename, or the unlock) return to Dovecot. For messages
+ * that Dovecot itself stores this is still too late; arrivals.c says why, and records them earlier.
  *
  * Order of steps, and what a crash between them leaves:
  *
@@ -101,7 +103,7 @@ int move_new_to_cur(struct mailbox *mailbox, bool (*needed)(const void *arg, str
     return result;
 }
 
-/* ---- claims against the uid database --------------------------------------------------------- */
+/* ---- claims ---------------------------------------------------------------------------------- */
 
 struct claims_by_base {
     const struct uid_claim *claims;
@@ -130,97 +132,6 @@ static int claims_move_to_cur(struct mailbox *mailbox, const struct uid_claim *c
         result = move_new_to_cur(mailbox, is_claimed, &by_base);
     base_map_release(&by_base.map);
     return result;
-}
-
-static struct span line_base(const void *owner, uint32_t position)
-{
-    const struct uiddb *db = owner;
-    return db->lines[position].base;
-}
-
-static int compare_lines(const void *a, const void *b)
-{
-    const struct uiddb_line *x = a;
-    const struct uiddb_line *y = b;
-    return x->uid < y->uid ? -1 : x->uid > y->uid;
-}
-
-static void log_refused(const struct mailbox *mailbox, const struct uid_claim *claim,
-                        uint32_t known, uint32_t uidnext)
-{
-    if (known != 0)
-        log_warning("'%s': refused UID %u for '%.*s': it has UID %u and the next one is %u",
-                    mailbox->path, claim->uid, SPAN_FMT(claim->base), known, uidnext);
-    else
-        log_warning("'%s': refused UID %u for '%.*s': the next one is %u", mailbox->path,
-                    claim->uid, SPAN_FMT(claim->base), uidnext);
-}
-
-/* Whether the claim repeats a line that was shown. */
-static bool is_dead_line(const struct mailbox *mailbox, const struct uid_claim *claim)
-{
-    struct uidlist_record shown;
-    return view_find_uid(&mailbox->view, claim->uid, &shown) && span_equal(shown.base, claim->base);
-}
-
-struct merge {
-    size_t added;
-    size_t moved;
-};
-
-/* Merges the claims into DB, which keeps its order. */
-static int merge_claims(struct mailbox *mailbox, struct uiddb *db, const struct uid_claim *claims,
-                        size_t count, struct uid_outcome *outcome, struct merge *merge_r)
-{
-    *merge_r = (struct merge){0};
-    struct base_map known;
-    int result = base_map_init(&known, db->count, line_base, db);
-    for (size_t i = 0; result == 0 && i < db->count; i++)
-        result = base_map_put(&known, (uint32_t)i);
-    struct uiddb_line *lines =
-        result < 0 ? NULL : realloc(db->lines, (db->count + count + 1) * sizeof(*lines));
-    if (lines == NULL) {
-        base_map_release(&known);
-        return -ENOMEM;
-    }
-    db->lines = lines;
-    const uint32_t first_free = db->uidnext;
-    const size_t old_count = db->count;
-    size_t end = old_count;
-    for (size_t i = 0; i < count; i++) {
-        const struct uid_claim *claim = &claims[i];
-        uint32_t position = base_map_find(&known, claim->base);
-        uint32_t known_uid = position == BASE_MAP_NONE ? 0 : lines[position].uid;
-        if (known_uid == claim->uid)
-            continue;
-        if (claim->uid < first_free || claim->uid > UIDDB_HIGHEST_UID) {
-            if (known_uid == 0 && is_dead_line(mailbox, claim))
-                continue;
-            log_refused(mailbox, claim, known_uid, first_free);
-            outcome->refused++;
-            continue;
-        }
-        if (position != BASE_MAP_NONE) {
-            log_info("'%s': '%.*s' moves from UID %u to %u, as Dovecot had expunged it",
-                     mailbox->path, SPAN_FMT(claim->base), known_uid, claim->uid);
-            lines[position].uid = claim->uid;
-            merge_r->moved++;
-        } else {
-            lines[end] = (struct uiddb_line){claim->uid, claim->base};
-            if (base_map_put(&known, (uint32_t)end++) < 0)
-                break;
-            merge_r->added++;
-        }
-        if (claim->uid >= db->uidnext)
-            db->uidnext = claim->uid + 1;
-    }
-    base_map_release(&known);
-    db->count = end;
-    if (end - old_count != merge_r->added)
-        return -ENOMEM;
-    if (merge_r->added + merge_r->moved > 0)
-        qsort(lines, end, sizeof(*lines), compare_lines);
-    return 0;
 }
 
 /* ---- the write ------------------------------------------------------------------------------- */
@@ -281,10 +192,11 @@ int uids_record_in(struct mailbox *mailbox, struct sources *sources, const struc
     if (!mailbox->lock.held)
         return -ENOLCK;
     struct uiddb *db = &sources->db;
-    struct merge merge = {0};
-    int result = merge_claims(mailbox, db, claims, count, outcome_r, &merge);
+    struct claims_merged merge;
+    int result = claims_merge(mailbox, db, claims, count, &merge);
     if (result < 0)
         return result;
+    outcome_r->refused = merge.refused;
     bool raise = uidnext_floor > db->uidnext && uidnext_floor <= UIDDB_HIGHEST_UID + 1;
     if (raise)
         db->uidnext = uidnext_floor;

@@ -47,6 +47,18 @@ int uidlist_present(struct mailbox *mailbox, const struct sources *sources);
 /* Appends the UIDL that Dovecot's pop3_uidl_format makes. */
 void add_format_uidl(struct buf *out, uint32_t uid, uint32_t uidvalidity);
 
+/* claims.c: what a batch of claims changed in a uid database. */
+struct claims_merged {
+    size_t added;
+    size_t moved;
+    size_t refused; /* logged */
+};
+
+/* Merges CLAIMS, ascending by UID, into DB, whose spans then point into the claims, too. 0 or -ENOMEM,
+ * with DB spoiled. */
+int claims_merge(const struct mailbox *mailbox, struct uiddb *db, const struct uid_claim *claims,
+                 size_t count, struct claims_merged *merged_r);
+
 /* record.c: see uids_record. SOURCES, freshly loaded, are changed to what was recorded; the spans
  * of CLAIMS must outlive them. */
 int uids_record_in(struct mailbox *mailbox, struct sources *sources, const struct uid_claim *claims,

@@ -86,7 +86,7 @@ int control_remove(struct fs *fs, const struct caller *caller, const struct slot
 
 int control_owns(struct fs *fs, const struct caller *caller, const struct slot *slot)
 {
-    if (slot->kind != SLOT_CONTROL)
+    if (slot->kind != SLOT_CONTROL || slot->control == CONTROL_ACL_LIST)
         return -ENOTDIR;
     struct control_file *file;
     int error = control_lookup(fs->bridge, caller, &slot->dir.place, slot->control, &file);
@@ -99,7 +99,9 @@ int control_move(struct fs *fs, const struct caller *caller, const struct slot *
                  const struct slot *to, unsigned flags)
 {
     bool same_dir = from->dir.node == to->dir.node;
-    if (from->kind == SLOT_CONTROL && to->kind == SLOT_CONTROL && same_dir && flags == 0)
+    bool is_list = from->control == CONTROL_ACL_LIST || to->control == CONTROL_ACL_LIST;
+    if (from->kind == SLOT_CONTROL && to->kind == SLOT_CONTROL && same_dir && flags == 0 &&
+        !is_list)
         return control_rename(fs->bridge, caller, &from->dir.place, from->control, to->control);
     if (control_owns(fs, caller, from) == -ENOTDIR && control_owns(fs, caller, to) == -ENOTDIR)
         return -ENOTDIR;

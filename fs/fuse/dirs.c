@@ -105,11 +105,21 @@ static int list_cur(struct fs *fs, const struct caller *caller, const struct dir
     return error;
 }
 
+static int list_new(struct fs *fs, const struct caller *caller, const struct directory *dir,
+                    struct dir_list *list_r)
+{
+    int error = message_list_new(fs->bridge, caller, &dir->mailbox, list_r);
+    if (error == -ENOTDIR) /* of no mailbox */
+        error = store_list(fs->store, dir->path, list_r);
+    if (error == 0)
+        show_inodes(fs, dir->node->device, list_r);
+    return error;
+}
+
 static int list_other(struct fs *fs, const struct caller *caller, const struct directory *dir,
                       struct dir_list *list_r)
 {
-    int error = dir->node->role == ROLE_NEW ? store_list_messages(fs->store, dir->path, list_r)
-                                            : store_list(fs->store, dir->path, list_r);
+    int error = store_list(fs->store, dir->path, list_r);
     if (error != 0)
         return error;
     show_inodes(fs, dir->node->device, list_r);
@@ -126,9 +136,14 @@ static int list(struct fs *fs, const struct caller *caller, struct node *node,
     DIR_LIST_AUTO fresh = DIR_LIST_EMPTY;
     struct directory dir;
     int error = directory_locate(fs, node, &dir);
-    if (error == 0)
-        error =
-            dir.is_cur ? list_cur(fs, caller, &dir, &fresh) : list_other(fs, caller, &dir, &fresh);
+    if (error != 0)
+        return error;
+    if (node->role == ROLE_CUR)
+        error = list_cur(fs, caller, &dir, &fresh);
+    else if (node->role == ROLE_NEW)
+        error = list_new(fs, caller, &dir, &fresh);
+    else
+        error = list_other(fs, caller, &dir, &fresh);
     if (error != 0)
         return error;
     dir_list_release(&handle->list);
@@ -178,12 +193,15 @@ ssize_t dir_read(fuse_req_t req, struct fs *fs, const struct caller *caller, str
     return error != 0 ? error : (ssize_t)done;
 }
 
-int dir_sync(struct fs *fs, struct node *node, bool data_only)
+int dir_sync(struct fs *fs, const struct caller *caller, struct node *node, bool data_only)
 {
-    char path[PATH_MAX];
-    int error = node_path(fs->nodes, node, path);
+    struct directory dir;
+    int error = directory_locate(fs, node, &dir);
     if (error != 0)
         return error;
-    AUTO_FD fd = store_open(fs->store, path, O_RDONLY | O_DIRECTORY, 0);
-    return fd < 0 ? fd : store_fsync(fs->store, fd, data_only);
+    AUTO_FD fd = store_open(fs->store, dir.path, O_RDONLY | O_DIRECTORY, 0);
+    error = fd < 0 ? fd : store_fsync(fs->store, fd, data_only);
+    if (error == 0 && (node->role == ROLE_CUR || node->role == ROLE_NEW))
+        error = message_sync(fs->bridge, caller, &dir.mailbox);
+    return error;
 }

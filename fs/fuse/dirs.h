@@ -9,4 +9,4 @@ int dir_open(struct fs *fs, const struct caller *caller, struct node *node,
 ssize_t dir_read(fuse_req_t req, struct fs *fs, const struct caller *caller, struct node *node,
                  const struct fuse_file_info *fi, char *out, size_t size, off_t offset);
 void dir_release(struct fuse_file_info *fi);
-int dir_sync(struct fs *fs, struct node *node, bool data_only);
+int dir_sync(struct fs *fs, const struct caller *caller, struct node *node, bool data_only);

@@ -16,7 +16,7 @@ int directory_locate(struct fs *fs, struct node *node, struct directory *dir_r)
     dir_r->mailbox.path = dir_r->mailbox_path;
     int error = node_directory_path(fs->nodes, node, dir_r->path, &dir_r->mailbox.device,
                                     &dir_r->mailbox.inode);
-    if (error != 0 || !dir_r->is_cur)
+    if (error != 0 || (node->role != ROLE_CUR && node->role != ROLE_NEW))
         return error;
     const char *slash = strrchr(dir_r->path, '/');
     if (slash == NULL) {

@@ -8,8 +8,8 @@ struct directory {
     struct node *node;
     char path[PATH_MAX];
     struct place place;
-    /* For a cur: the mailbox it belongs to. */
     bool is_cur;
+    /* For a cur or a new: the mailbox it belongs to. */
     char mailbox_path[PATH_MAX];
     struct place mailbox;
 };

@@ -200,10 +200,13 @@ static int move_message(struct fs *fs, const struct caller *caller, const struct
     return error;
 }
 
-static int move_file(struct fs *fs, const struct slot *from, const char *from_path,
-                     const struct slot *to, const char *to_path, unsigned flags)
+static int move_file(struct fs *fs, const struct caller *caller, const struct slot *from,
+                     const char *from_path, const struct slot *to, const char *to_path,
+                     unsigned flags)
 {
     int error = store_rename(fs->store, from_path, to_path, flags);
+    if (error == 0 && to->dir.node->role == ROLE_NEW)
+        error = message_arrived(fs->bridge, caller, &to->dir.mailbox, from_path, span_of(to->name));
     if (error == 0)
         node_moved(fs->nodes, from->dir.node, span_of(from->name), to->dir.node, span_of(to->name),
                    (flags & RENAME_EXCHANGE) != 0);
@@ -248,5 +251,5 @@ int names_rename(struct fs *fs, const struct caller *caller, struct node *from_d
     bool in_cur = source.kind == SLOT_MESSAGE || target.kind == SLOT_MESSAGE;
     if (in_cur && !is_dir && !is_other_dir)
         return move_message(fs, caller, &source, from_path, &target, to_path, flags);
-    return move_file(fs, &source, from_path, &target, to_path, flags);
+    return move_file(fs, caller, &source, from_path, &target, to_path, flags);
 }

@@ -347,7 +347,7 @@ static void on_fsyncdir(fuse_req_t req, fuse_ino_t ino, int data_only, struct fu
     struct caller caller;
     int error = begin(req, &caller);
     if (error == 0)
-        error = dir_sync(fs_of(req), node_of(req, ino), data_only != 0);
+        error = dir_sync(fs_of(req), &caller, node_of(req, ino), data_only != 0);
     reply(req, error);
 }
 

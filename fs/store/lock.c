@@ -119,15 +119,17 @@ int lock_touch(struct store *store, const char *mailbox)
 
 /* Courier's rule: a lock of this host is stale when its process is gone, whatever its age; any
  * other when it is old. */
-bool lock_is_stale(const struct store *store, struct span content, const struct stat *st)
+bool lock_is_stale(const struct store *store, struct span content, const struct stat *st,
+                   pid_t asker)
 {
     long pid = lockfile_local_pid(content, store->hostname);
     if (pid != 0)
-        return kill((pid_t)pid, 0) < 0 && errno == ESRCH;
+        return pid == asker || (kill((pid_t)pid, 0) < 0 && errno == ESRCH);
     return time(NULL) - st->st_mtim.tv_sec > LOCKFILE_STALE_SECONDS;
 }
 
-static int read_and_judge(struct store *store, const char *path, struct stat *st_r, bool *stale_r)
+static int read_and_judge(struct store *store, const char *path, pid_t asker, struct stat *st_r,
+                          bool *stale_r)
 {
     BUF_AUTO content = BUF_EMPTY;
     int result = store_read_file(store, path, LOCK_CONTENT_LIMIT, &content, st_r);
@@ -136,11 +138,11 @@ static int read_and_judge(struct store *store, const char *path, struct stat *st
         buf_clear(&content);
     }
     if (result == 0)
-        *stale_r = lock_is_stale(store, buf_span(&content), st_r);
+        *stale_r = lock_is_stale(store, buf_span(&content), st_r, asker);
     return result;
 }
 
-int lock_break_stale(struct store *store, const char *mailbox)
+int lock_break_stale(struct store *store, const char *mailbox, pid_t asker)
 {
     BUF_AUTO path = BUF_EMPTY;
     BUF_AUTO aside = BUF_EMPTY;
@@ -151,7 +153,7 @@ int lock_break_stale(struct store *store, const char *mailbox)
         return result;
     struct stat st;
     bool stale = false;
-    result = read_and_judge(store, path.data, &st, &stale);
+    result = read_and_judge(store, path.data, asker, &st, &stale);
     if (result < 0)
         return result;
     if (!stale)
@@ -161,7 +163,7 @@ int lock_break_stale(struct store *store, const char *mailbox)
         return result;
     /* Between judging and renaming it may have been released and taken by somebody living. */
     struct stat moved;
-    result = read_and_judge(store, aside.data, &moved, &stale);
+    result = read_and_judge(store, aside.data, asker, &moved, &stale);
     if (result == 0 && !stale) {
         (void)store_link(store, aside.data, path.data);
         result = -EBUSY;

@@ -44,12 +44,14 @@ int lock_release(struct store *store, const char *mailbox, dev_t device, ino_t i
 /* Makes the lock's mtime now. */
 int lock_touch(struct store *store, const char *mailbox);
 
-/* Whether a lock with this content and stat is stale by Courier's rule. */
-bool lock_is_stale(const struct store *store, struct span content, const struct stat *st);
+/* Whether a lock with this content and stat is stale by Courier's rule, for the process ASKER (0 =
+ * nobody in particular): a lock that names the asker itself is one it has lost. */
+bool lock_is_stale(const struct store *store, struct span content, const struct stat *st,
+                   pid_t asker);
 
 /* Removes the lock if it is stale by Courier's rule. 0: removed. -ENOENT: there is none. -EBUSY: it
  * is alive, and untouched. */
-int lock_break_stale(struct store *store, const char *mailbox);
+int lock_break_stale(struct store *store, const char *mailbox, pid_t asker);
 
 /* The path of the lock, terminated. */
 int lock_path(struct buf *out, const char *mailbox);

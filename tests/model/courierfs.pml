@@ -18,8 +18,7 @@
  *   Courier       one imapd: scans the mailbox again and again, told in courier's words by step.
  *   Message       what befalls one message without any lock: it is delivered into `new`; a
  *                 courierpop3d moves it to `cur`; a client deletes it (Courier unlinks without the
- *                 lock); a Dovecot session reads the list without the lock and tells its UID. The
- *                 last makes every check strict: what is in the uid database counts as told.
+ *                 lock).
  *   file[]        where each message's file is. A base name never changes, flags do not matter.
  *   db_uid, db_next   the lines and NEXTUID. The file's identity (inode, times) is not a number,
  *                 which would grow for ever, but one bit for each reader: `same` says whether it is
@@ -27,7 +26,8 @@
  *                 one inode.
  *   lock          the inode that is called tmp/courier.lock; 0 = there is none. owner[] is what is
  *                 written in it: the process, and whether that is dead by now.
- *   told[]        what clients know: the UID of each message, for ever.
+ *   told[]        what clients know: the UID of each message, for ever. Dovecot sessions read the
+ *                 list without any lock; so what is in the uid database counts as told at once.
  *
  * One STEP is what others cannot come between: one system call on the store, and whatever the
  * process computes for itself around it. A check and the action that relies on it are two steps.
@@ -112,7 +112,7 @@ byte told[MESSAGES];
 bool same[ACTORS + 1]; /* the uid database is still the file that this actor read */
 byte mine[ACTORS + 1]; /* the lock that it holds, or believes to hold */
 byte aside[ACTORS + 1]; /* another's lock that it has renamed, or has open to adopt it */
-bool left[3]; /* a daemon died, and the next one has not released its lock yet */
+bool noted[3]; /* a daemon died, and the next one has not released its lock yet */
 byte crashes;
 byte deletions;
 
@@ -196,7 +196,7 @@ inline disown(actor)
 
 /* A crash: what a program knew is gone. Its pid is dead at once (Courier) or later (node). */
 #define die(actor)                                                                                 \
-    if :: IS_NODE(actor) -> left[actor] = true :: else -> disown(actor) fi;                        \
+    if :: IS_NODE(actor) -> noted[actor] = true :: else -> disown(actor) fi;                        \
     aside[actor] = 0;                                                                              \
     forget_work(actor)
 
@@ -244,7 +244,11 @@ inline rename_database(actor)
     db_next = next;
     i = 1;
     do :: i <= ACTORS -> same[i] = (i == actor); i++ :: else -> break od;
-    check_database()
+    check_database();
+    m = 0;
+    do :: m < MESSAGES -> if :: IS_THERE(m) && uid[m] != 0 -> tell(m, uid[m]) :: else fi; m++
+    :: else -> break
+    od
 }
 
 /* ---- Courier's imapd ------------------------------------------------------------------------- */
@@ -576,7 +580,7 @@ break_stale:
         if
         :: !IS_STALE(aside[me], me) && lock == 0 ->
             lock = aside[me];
-            assert(mine[owner[lock]] == lock || (IS_NODE(owner[lock]) && left[owner[lock]])) /* (L) */
+            assert(mine[owner[lock]] == lock || (IS_NODE(owner[lock]) && noted[owner[lock]])) /* (L) */
         :: else
         fi;
         aside[me] = 0;
@@ -606,16 +610,16 @@ adopt:
     /* -- Without a daemon, until the next one: release_left_lock() in bridge.c. -- */
 died:
     if
-    :: SURE( lock == 0 || owner[lock] % DEAD != me -> left[me] = false ); goto idle
+    :: SURE( lock == 0 || owner[lock] % DEAD != me -> noted[me] = false ); goto idle
     :: SURE( lock != 0 && owner[lock] == me -> disown(me) ); goto died /* Dovecot ends */
 #if BREAK == ADOPT
     :: SURE( lock != 0 && owner[lock] % DEAD == me && aside[3 - me] != lock ->
-                left[me] = false; aside[me] = lock ); goto adopt
+                noted[me] = false; aside[me] = lock ); goto adopt
 #elif defined(QUICK_BREAK)
-    :: SURE( lock != 0 && owner[lock] % DEAD == me -> left[me] = false; unlink_lock() );
+    :: SURE( lock != 0 && owner[lock] % DEAD == me -> noted[me] = false; unlink_lock() );
        goto idle
 #else
-    :: SURE( lock != 0 && owner[lock] % DEAD == me -> left[me] = false; aside[me] = lock )
+    :: SURE( lock != 0 && owner[lock] % DEAD == me -> noted[me] = false; aside[me] = lock )
 #endif
     fi;
 #if BREAK != ADOPT && !defined(QUICK_BREAK)
@@ -638,7 +642,6 @@ proctype Message(byte me)
     :: SURE( file[me] == NEW -> file[me] = CUR )
     :: SURE( file[me] == CUR && told[me] != 0 && deletions < DELETIONS ->
                 deletions++; file[me] = GONE )
-    :: SURE( IS_THERE(me) && db_uid[me] != 0 && db_uid[me] != told[me] -> tell(me, db_uid[me]) )
     od
 }
 

@@ -43,8 +43,10 @@ recognised by what Courier itself is known to have done:
                           since its login; it deletes nothing then (seen as a removal that
                           left the message where it was)
 
-One is not Courier's:
+Some are not Courier's:
 
+    dovecot-empty-status  Dovecot's STATUS says UIDVALIDITY 0 of a mailbox that this node has no
+                          index of yet, while somebody holds the lock
     late-in-pop3-order    a message that arrived while Dovecot's POP3 server was logging in is
                           not at its place by name; the next login has it there
 """
@@ -266,7 +268,10 @@ class Checker:
         for mailbox, records in told.items():
             firm = []
             for record in records:
-                if record.is_courier and (mailbox, record.uidvalidity) not in \
+                if record.uidvalidity == 0 and isinstance(record, Status):
+                    self._artefact("dovecot-empty-status", (mailbox, record.start),
+                                   f"{record.by} told 0 of {mailbox}")
+                elif record.is_courier and (mailbox, record.uidvalidity) not in \
                         self.saved_validities and self._may_be_unsaved(record):
                     self._artefact("provisional-validity", (mailbox, record.uidvalidity),
                                    f"{record.by} told {record.uidvalidity} of {mailbox}")

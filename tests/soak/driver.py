@@ -61,8 +61,23 @@ class Node:
     def __init__(self, lab, store, number, options, daemon):
         self.name = f"mount{number}"
         self.mount = PinnedMount(lab, store.path, options, daemon)
+        # Nobody may look at the bare mountpoint: a dead mount is an error, not an empty account.
+        self.mount.point.chmod(0)
         self.dovecot = Dovecot(lab, self.mount.point)
         self.is_up = False
+        self._indexes = 0
+
+    def settings(self):
+        """Dovecot's settings for a session that starts now."""
+        name, _, domain = ANN.partition("@")  # variables are not expanded on a command line
+        index = self.dovecot.index / f"{self._indexes}" / domain / name
+        maildir = self.mount.point / domain / name / "Maildir"
+        return {"mail_location": f"maildir:{maildir}:INDEX={index}:UTF-8"}
+
+    def lose_index(self):
+        """Later sessions find no index. Those that live keep theirs: Dovecot takes a mailbox
+        whose index is deleted under it for a deleted mailbox."""
+        self._indexes += 1
 
 
 class Soak:
@@ -173,7 +188,7 @@ class Soak:
     def _imap(self, page, node):
         def connect():
             client = (self.courier.imap(self.maildir) if node is None
-                      else node.dovecot.imap(ANN))
+                      else node.dovecot.imap(ANN, **node.settings()))
             client.connection.socket.settimeout(PATIENCE)
             return client
 
@@ -182,7 +197,7 @@ class Soak:
     def _pop3(self, page, node):
         def connect():
             client = (self.courier.pop3(self.maildir) if node is None
-                      else node.dovecot.pop3(ANN))
+                      else node.dovecot.pop3(ANN, **node.settings()))
             client.connection.socket.settimeout(PATIENCE)
             return client
 
@@ -307,7 +322,8 @@ class Soak:
         else:
             node = page.rng.choice(up)
             self._deliver_by(page, mailbox, f"dovecot-lda@{node.name}",
-                             lambda data: node.dovecot.deliver(ANN, data, mailbox))
+                             lambda data: node.dovecot.deliver(ANN, data, mailbox,
+                                                                 **node.settings()))
 
     def _deliver_as_exim(self, page, mailbox):
         """Written in tmp/, renamed to new/. Not by servers.courier.deliver: that one changes

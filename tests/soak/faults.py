@@ -20,7 +20,7 @@ class Faults(threading.Thread):
             time.sleep(self._page.rng.uniform(0.5, 4))
             fault = self._page.rng.choices(
                 [self._kill_session, self._kill_lock_holder, self._kill_daemon,
-                 self._forget_index], [10, 8, 4, 1])[0]
+                 self._lose_index], [10, 8, 4, 1])[0]
             fault()
 
     def _note(self, start, who, what, holding_lock=False):
@@ -75,9 +75,9 @@ class Faults(threading.Thread):
         node.is_up = True
         self._note(start, f"courierfs@{node.name}", what, holding_lock)
 
-    def _forget_index(self):
+    def _lose_index(self):
         """An administrator may delete Dovecot's indexes at any time."""
         node = self._page.rng.choice(self._soak.nodes)
         start = time.monotonic()
-        node.dovecot.forget_index()
+        node.lose_index()
         self._note(start, f"index@{node.name}", "Dovecot's index")

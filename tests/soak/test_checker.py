@@ -142,6 +142,7 @@ ARTEFACTS = {
         listing(20, (1, "b"), (2, "a"))],
     "provisional-validity": [
         Status(5, 5.1, COURIER, "INBOX", 650), database(8, "courier"), listing(10)],
+    "dovecot-empty-status": [listing(10), Status(20, 20.1, DOVECOT, "INBOX", 0), listing(30)],
     "courier-scan gave another UID": [
         put("a"), database(1, "courier", [(1, "1.a", "a")]), listing(5, (1, "a")),
         database(10, "courier", removed=[(1, "1.a", "a", True)]),

@@ -1,0 +1,347 @@
+/* fs/bridge/acl_map: whoever somebody is, neither server's file gives him more than the other's.
+ *
+ * The rules of the two servers stand here once more, as the servers state them. */
+#include "testing.h"
+
+#include "bridge/acl_map.h"
+
+#define PATH "example.org/ann/Maildir/.A"
+
+/* Somebody who asks for his rights. */
+struct person {
+    const char *name;
+    bool logged_in; /* else anonymous */
+    bool in_g;
+    bool in_h;
+    bool is_owner;
+};
+
+static bool fits(const struct person *person, enum dovecot_acl_kind kind, struct span name)
+{
+    switch (kind) {
+    case DOVECOT_ACL_ANYONE:
+        return true;
+    case DOVECOT_ACL_AUTHENTICATED:
+        return person->logged_in;
+    case DOVECOT_ACL_GROUP:
+    case DOVECOT_ACL_GROUP_OVERRIDE:
+        return (person->in_g && span_equals(name, "g")) || (person->in_h && span_equals(name, "h"));
+    case DOVECOT_ACL_OWNER:
+        return person->is_owner;
+    case DOVECOT_ACL_USER:
+        return person->logged_in && span_equals(name, person->name);
+    }
+    return false;
+}
+
+/* The union, less the union. */
+static unsigned courier_grants(const char *text, const struct person *person)
+{
+    ACL_AUTO acl = {.entries = NULL};
+    assert_int_equal(acl_read_courier(span_of(text), &acl), 0);
+    unsigned rights = 0, taken = 0;
+    for (size_t i = 0; i < acl.count; i++) {
+        const struct acl_entry *entry = &acl.entries[i];
+        bool is_known =
+            entry->kind != DOVECOT_ACL_AUTHENTICATED && entry->kind != DOVECOT_ACL_GROUP_OVERRIDE;
+        if (!is_known || !fits(person, entry->kind, entry->name))
+            continue;
+        rights |= entry->rights;
+        taken |= entry->not_allowed;
+    }
+    return (rights & ~taken) | (person->is_owner ? DOVECOT_ACL_ADMIN : 0);
+}
+
+/* The kinds in order, each replacing the earlier ones; groups are united. */
+static unsigned dovecot_grants(const struct acl *acl, const struct person *person)
+{
+    unsigned rights = person->is_owner ? DOVECOT_ACL_ALL : 0, taken = 0;
+    int first = person->is_owner ? DOVECOT_ACL_OWNER : DOVECOT_ACL_ANYONE;
+    for (int kind = first; kind <= DOVECOT_ACL_GROUP_OVERRIDE; kind++) {
+        bool matched = false;
+        /* In the order of the names: of one kind the first one that fits replaces. */
+        static const char *const names[] = {"", "ann", "bob", "g", "h"};
+        for (size_t n = 0; n < 5; n++) {
+            const struct acl_entry *entry =
+                acl_find(acl, (enum dovecot_acl_kind)kind, span_of(names[n]));
+            if (entry == NULL || !(entry->has || entry->has_negative) ||
+                !fits(person, entry->kind, entry->name))
+                continue;
+            if (entry->has)
+                rights = (matched ? rights : 0) | entry->rights;
+            if (entry->has_negative)
+                taken = (matched ? taken : 0) | entry->not_allowed;
+            matched = true;
+        }
+    }
+    return rights & ~taken;
+}
+
+static struct person person_of(size_t number)
+{
+    static const char *const names[] = {"ann", "bob", "cem"};
+    struct person person = {.name = names[number % 3],
+                            .in_g = (number / 3) % 2 == 1,
+                            .in_h = (number / 6) % 2 == 1,
+                            .is_owner = number % 3 == 0,
+                            .logged_in = true};
+    if (number == 12)
+        person = (struct person){.name = ""};
+    return person;
+}
+
+#define PERSONS 13
+
+static void tell(const char *what, size_t number, unsigned more, const char *courier,
+                 const struct acl *dovecot)
+{
+    BUF_AUTO text = BUF_EMPTY;
+    assert_int_equal(acl_format_dovecot(dovecot, &text), 0);
+    struct person person = person_of(number);
+    fail_msg("%s: %s%s%s%s may %#x more\nCourier:\n%s\nDovecot:\n%.*s", what, person.name,
+             person.in_g ? " in g" : "", person.in_h ? " in h" : "",
+             person.is_owner ? ", the owner" : "", more, courier, SPAN_FMT(buf_span(&text)));
+}
+
+static const char *const identifiers[] = {
+    "anyone",  "user=bob",      "owner", "group=g",          "user=ann",
+    "group=h", "authenticated", "junk",  "group-override=g", "administrators",
+};
+
+static void add_random_lines(struct buf *out, const char *letters, size_t kinds)
+{
+    for (size_t i = 0; i < kinds; i++) {
+        for (int negative = 0; negative < 2; negative++) {
+            if (chance(negative ? 4 : 2) != 0)
+                continue;
+            buf_printf(out, "%s%s ", negative ? "-" : "", identifiers[i]);
+            for (const char *c = letters; *c != '\0'; c++) {
+                if (chance(2) == 0)
+                    buf_add_char(out, *c);
+            }
+            buf_add_char(out, '\n');
+        }
+    }
+}
+
+/* Dovecot's lines likewise, without those it does not know. */
+static void random_dovecot(struct acl *acl)
+{
+    *acl = (struct acl){.entries = NULL};
+    BUF_AUTO text = BUF_EMPTY;
+    add_random_lines(&text, "lrwp", 7);
+    if (chance(3) == 0)
+        buf_add_string(&text, "group-override=g lr\n");
+    if (chance(8) == 0)
+        buf_add_string(&text, "-group-override=g w\n");
+    /* Names point into the text: take those that live as long as the program. */
+    ACL_AUTO read = {.entries = NULL};
+    assert_int_equal(acl_read_dovecot(buf_span(&text), &read), 0);
+    for (size_t i = 0; i < read.count; i++) {
+        static const char *const names[] = {"", "ann", "bob", "g", "h"};
+        for (size_t n = 0; n < 5; n++) {
+            struct acl_entry *entry;
+            if (!span_equals(read.entries[i].name, names[n]))
+                continue;
+            assert_int_equal(acl_get(acl, read.entries[i].kind, span_of(names[n]), &entry), 0);
+            struct span name = entry->name;
+            *entry = read.entries[i];
+            entry->name = name;
+        }
+    }
+}
+
+/* What Dovecot is shown gives nobody more than Courier does; its own `p` for the owner aside. */
+static void shows_no_more(void **state)
+{
+    (void)state;
+    chance_start("acl shown");
+    for (int round = 0; round < 30000; round++) {
+        BUF_AUTO text = BUF_EMPTY;
+        add_random_lines(&text, "lrwcap", 10);
+        assert_int_equal(buf_terminate(&text), 0);
+        ACL_AUTO courier = {.entries = NULL};
+        ACL_AUTO shown = {.entries = NULL};
+        const char *terminated = text.data == NULL ? "" : text.data;
+        assert_int_equal(acl_read_courier(span_of(terminated), &courier), 0);
+        assert_int_equal(acl_present(&courier, &shown), 0);
+        for (size_t i = 0; i < PERSONS; i++) {
+            struct person person = person_of(i);
+            unsigned may = courier_grants(terminated, &person);
+            may |= person.is_owner ? DOVECOT_ACL_POST : 0;
+            unsigned more = dovecot_grants(&shown, &person) & ~may;
+            if (more != 0)
+                tell("shown", i, more, terminated, &shown);
+        }
+    }
+}
+
+/* Applies Dovecot's change to Courier's text. */
+static void record(const char *text, const struct acl *before, const struct acl *after,
+                   struct acl *wanted, struct buf *out)
+{
+    ACL_AUTO courier = {.entries = NULL};
+    ACL_AUTO changed = {.entries = NULL};
+    assert_int_equal(acl_read_courier(span_of(text), &courier), 0);
+    assert_int_equal(acl_present(&courier, wanted), 0);
+    assert_int_equal(acl_merge(wanted, before, after), 0);
+    assert_int_equal(acl_to_courier(&courier, wanted, PATH, &changed), 0);
+    assert_int_equal(acl_edit_courier(span_of(text), &courier, &changed, out), 0);
+    assert_int_equal(buf_terminate(out), 0);
+}
+
+#define DEFAULT "owner aceilrstwx\nadministrators aceilrstwx\n"
+
+/* A first Dovecot file gives nobody more under Courier; its `a` for the owner aside. */
+static void records_no_more(void **state)
+{
+    (void)state;
+    chance_start("acl recorded");
+    for (int round = 0; round < 30000; round++) {
+        ACL_AUTO none = {.entries = NULL};
+        ACL_AUTO written = {.entries = NULL};
+        ACL_AUTO wanted = {.entries = NULL};
+        BUF_AUTO text = BUF_EMPTY;
+        random_dovecot(&written);
+        record(DEFAULT, &none, &written, &wanted, &text);
+        for (size_t i = 0; i < PERSONS; i++) {
+            struct person person = person_of(i);
+            unsigned may = dovecot_grants(&wanted, &person);
+            may |= person.is_owner ? DOVECOT_ACL_ADMIN : 0;
+            unsigned more = courier_grants(text.data, &person) & ~may;
+            if (more != 0)
+                tell("recorded", i, more, text.data, &wanted);
+        }
+        assert_non_null(strstr(text.data, "administrators aceilrstwx\n"));
+    }
+}
+
+/* A change to any file of Courier's gives nobody what neither he had nor Dovecot's file says. */
+static void changes_no_more(void **state)
+{
+    (void)state;
+    chance_start("acl changed");
+    for (int round = 0; round < 30000; round++) {
+        BUF_AUTO before = BUF_EMPTY;
+        BUF_AUTO text = BUF_EMPTY;
+        add_random_lines(&before, "lrw", 10);
+        assert_int_equal(buf_terminate(&before), 0);
+        const char *terminated = before.data == NULL ? "" : before.data;
+        ACL_AUTO courier = {.entries = NULL};
+        ACL_AUTO shown = {.entries = NULL};
+        ACL_AUTO written = {.entries = NULL};
+        ACL_AUTO wanted = {.entries = NULL};
+        assert_int_equal(acl_read_courier(span_of(terminated), &courier), 0);
+        assert_int_equal(acl_present(&courier, &shown), 0);
+        random_dovecot(&written);
+        record(terminated, &shown, &written, &wanted, &text);
+        for (size_t i = 0; i < PERSONS; i++) {
+            struct person person = person_of(i);
+            unsigned may = dovecot_grants(&wanted, &person) | courier_grants(terminated, &person);
+            may |= person.is_owner ? DOVECOT_ACL_ADMIN : 0;
+            unsigned more = courier_grants(text.data, &person) & ~may;
+            if (more != 0)
+                tell(terminated, i, more, text.data, &wanted);
+        }
+    }
+}
+
+static void assert_recorded(const char *text, const char *written, const char *expected)
+{
+    ACL_AUTO courier = {.entries = NULL};
+    ACL_AUTO shown = {.entries = NULL};
+    ACL_AUTO after = {.entries = NULL};
+    ACL_AUTO wanted = {.entries = NULL};
+    BUF_AUTO out = BUF_EMPTY;
+    assert_int_equal(acl_read_courier(span_of(text), &courier), 0);
+    assert_int_equal(acl_present(&courier, &shown), 0);
+    assert_int_equal(acl_read_dovecot(span_of(written), &after), 0);
+    record(text, &shown, &after, &wanted, &out);
+    assert_string_equal(out.data, expected);
+}
+
+static void assert_shown(const char *text, const char *expected)
+{
+    ACL_AUTO courier = {.entries = NULL};
+    ACL_AUTO shown = {.entries = NULL};
+    BUF_AUTO out = BUF_EMPTY;
+    assert_int_equal(acl_read_courier(span_of(text), &courier), 0);
+    assert_int_equal(acl_present(&courier, &shown), 0);
+    assert_int_equal(acl_format_dovecot(&shown, &out), 0);
+    assert_span(buf_span(&out), span_of(expected));
+}
+
+#define OWNER "owner lrwstipekxa\n"
+
+static void shows_the_usual(void **state)
+{
+    (void)state;
+    assert_shown(DEFAULT "user=bob lrs\n-user=eve w\n", OWNER "user=bob lrs\n-user=eve w\n");
+    assert_shown("owner alr\nanyone lr\nuser=bob c\n-user=bob r\n",
+                 "anyone lr\nowner lrpa\nuser=bob lk\n");
+    assert_shown(DEFAULT "group=g w\nanonymous l\nanyone r\nauthenticated lrw\n",
+                 "anyone lr\nauthenticated lr\ngroup=g lrw\n" OWNER);
+    assert_shown(DEFAULT "-group=g w\nuser=bob lw\n-user=eve r\n",
+                 "-group=g w\nowner lrwstipekxa\n-owner w\nuser=bob lw\n-user=eve rw\n");
+    assert_shown("junk\ngroup=administrators l\n-administrators a\n", "owner pa\n");
+}
+
+static void records_the_usual(void **state)
+{
+    (void)state;
+    assert_recorded(DEFAULT, OWNER "user=bob lrs\n", DEFAULT "user=bob lrs\n");
+    assert_recorded(DEFAULT "user=bob lrs\n", OWNER, DEFAULT);
+    assert_recorded(DEFAULT "user=bob 9lrs\njunk x\n", OWNER "user=bob lrs\n-user=eve w\n",
+                    DEFAULT "user=bob 9lrs\njunk x\n-user=eve w\n");
+    /* Not what anyone may. */
+    assert_recorded(DEFAULT "anyone lr\n", OWNER "anyone lr\nuser=bob kw\n",
+                    DEFAULT "anyone lr\nuser=bob cw\n-user=bob lr\n");
+    /* What a line said by way of anyone it still says. */
+    assert_recorded(DEFAULT "anyone lr\nuser=bob w\n", OWNER "anyone l\nuser=bob lrw\n",
+                    DEFAULT "anyone l\nuser=bob rw\n");
+    assert_recorded(DEFAULT "anyone lr\nuser=bob w\n", OWNER "anyone lrs\nuser=bob lrw\n",
+                    DEFAULT "anyone lrs\nuser=bob w\n-user=bob s\n");
+    /* The owner: not without `a`, all rights without a line. */
+    assert_recorded(DEFAULT, "owner lr\n", "owner alr\nadministrators aceilrstwx\n");
+    assert_recorded("owner alr\n", "user=bob l\n", "owner aceilrstwx\nuser=bob l\n");
+    assert_recorded(DEFAULT, OWNER "user=ann@example.org lra\n",
+                    DEFAULT "user=ann@example.org alr\n-user=ann@example.org ceistwx\n");
+    /* Words that Courier does not know. */
+    assert_recorded(DEFAULT "anyone lr\n", OWNER "anyone lr\nauthenticated ls\n",
+                    DEFAULT "anyone l\nauthenticated ls\n");
+    assert_recorded(DEFAULT, OWNER "-anyone w\nuser=bob lrw\n", DEFAULT "user=bob lr\n");
+    assert_recorded(DEFAULT, OWNER "group=administrators l\n", DEFAULT);
+}
+
+static void refuses_names_courier_cannot_hold(void **state)
+{
+    (void)state;
+    static const char *const refused[] = {"\"user=two words\" l\n", "user=a\tb l\n"};
+    for (size_t i = 0; i < 2; i++) {
+        ACL_AUTO written = {.entries = NULL};
+        ACL_AUTO courier = {.entries = NULL};
+        ACL_AUTO changed = {.entries = NULL};
+        int result = acl_read_dovecot(span_of(refused[i]), &written);
+        if (result == 0)
+            result = acl_to_courier(&courier, &written, PATH, &changed);
+        assert_int_equal(result, -EINVAL);
+    }
+    BUF_AUTO many = BUF_EMPTY;
+    for (int i = 0; i < 2000; i++)
+        buf_printf(&many, "user=u%d l\n", i);
+    ACL_AUTO courier = {.entries = NULL};
+    assert_int_equal(acl_read_courier(buf_span(&many), &courier), -EFBIG);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(shows_the_usual),
+        cmocka_unit_test(records_the_usual),
+        cmocka_unit_test(refuses_names_courier_cannot_hold),
+        cmocka_unit_test(shows_no_more),
+        cmocka_unit_test(records_no_more),
+        cmocka_unit_test(changes_no_more),
+    };
+    return cmocka_run_group_tests_name("acl map", tests, NULL, NULL);
+}
