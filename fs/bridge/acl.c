@@ -12,8 +12,9 @@
  *
  *   anyone, anonymous    as it is, also with `-`
  *   group=G              with what is anyone's
- *   user=U               with what is anyone's, without what -user=U takes; -user=U alone together
- *                        with every other `-` line, which Dovecot would forget for him
+ *   user=U               with what is anyone's, unless -user=U takes that
+ *   -user=U              with what every other `-` line takes, which Dovecot would forget for him;
+ *                        not shown if it takes only what would be anyone's
  *   owner                with what is anyone's, and with `a`, which Courier's owner always has, and
  *                        `p`: Courier delivers to him without asking; less all of -anyone, -owner and
  *                        -group, the last because he may be in the group

@@ -249,6 +249,14 @@ static struct sums sums_of(const struct acl *courier)
     };
 }
 
+/* A `-` line of Courier's that takes from a user only what is anyone's needs none of Dovecot's. */
+static void present_user(unsigned anyone, struct acl_entry *user)
+{
+    unsigned own = user->rights;
+    user->rights = own | (anyone & ~user->not_allowed);
+    set_not_allowed(user, user->not_allowed & own);
+}
+
 /* A line of Dovecot's replaces what lower kinds gave, so it must repeat what they give. A `-` line
  * replaces lower `-` lines, likewise; without one they go on. */
 static void present_entry(const struct acl *courier, const struct sums *sums,
@@ -269,10 +277,9 @@ static void present_entry(const struct acl *courier, const struct sums *sums,
         below = sums->not_anyone;
         break;
     case DOVECOT_ACL_USER:
-        entry->rights = (entry->rights | sums->anyone) & ~entry->not_allowed;
         below = sums->not_anyone | sums->not_groups | sums->not_owner;
         if (entry->has)
-            set_not_allowed(entry, 0);
+            present_user(sums->anyone, entry);
         break;
     case DOVECOT_ACL_GROUP_OVERRIDE:
         entry->rights &= sums->anyone | (group != NULL ? group->rights : 0);
@@ -445,37 +452,106 @@ static bool may_be_owner(struct span user, const char *path)
     return false;
 }
 
-/* What the identifier gets from others in ACL: from all that may be true of the same person. */
-static unsigned inherited(const struct recording *r, const struct acl *acl,
-                          const struct acl_entry *entry)
+/* Whether what GIVER gives may also be had by whoever ENTRY is about. */
+static bool may_be_same(const struct recording *r, const struct acl_entry *entry,
+                        const struct acl_entry *giver)
 {
-    unsigned rights = all_rights(acl, DOVECOT_ACL_ANYONE);
-    if (entry->kind != DOVECOT_ACL_GROUP)
-        rights |= all_rights(acl, DOVECOT_ACL_GROUP);
-    if (entry->kind == DOVECOT_ACL_USER && may_be_owner(entry->name, r->path))
-        rights |= all_rights(acl, DOVECOT_ACL_OWNER);
-    return rights & ~all_not_allowed(acl, DOVECOT_ACL_ANYONE);
+    switch (giver->kind) {
+    case DOVECOT_ACL_ANYONE:
+        return true;
+    case DOVECOT_ACL_GROUP:
+        return giver == entry || entry->kind != DOVECOT_ACL_GROUP;
+    case DOVECOT_ACL_OWNER:
+        return giver == entry ||
+               (entry->kind == DOVECOT_ACL_USER && may_be_owner(entry->name, r->path));
+    case DOVECOT_ACL_USER:
+        return giver == entry;
+    case DOVECOT_ACL_AUTHENTICATED:
+    case DOVECOT_ACL_GROUP_OVERRIDE:
+        break;
+    }
+    return false;
 }
 
-/* Makes what Courier grants to the identifier what is wanted: no less, and no more. */
-static void settle(const struct recording *r, struct acl_entry *entry, unsigned fold)
+/* All that any `-` line takes. */
+static unsigned all_taken(const struct acl *acl)
 {
-    const struct acl_entry *wanted = acl_find(r->wanted, entry->kind, entry->name);
-    if (wanted == NULL || !wanted->has)
-        return;
-    unsigned rights = wanted->rights;
-    if (entry->kind != DOVECOT_ACL_OWNER)
-        rights &= ~fold;
+    unsigned rights = 0;
+    for (size_t i = 0; i < acl->count; i++)
+        rights |= acl->entries[i].not_allowed;
+    return rights;
+}
+
+static unsigned rights_of(const struct acl *acl, enum dovecot_acl_kind kind, struct span name)
+{
+    const struct acl_entry *entry = acl_find(acl, kind, name);
+    return entry != NULL ? entry->rights : 0;
+}
+
+/* What Courier's new lines may grant to whoever ENTRY is about; with ONLY_NEW less what the same
+ * lines, or what is surely his, granted before. */
+static unsigned granted(const struct recording *r, const struct acl_entry *entry, bool only_new)
+{
+    unsigned rights = 0;
+    unsigned taken = all_taken(r->courier);
+    for (size_t i = 0; i < r->result->count; i++) {
+        const struct acl_entry *giver = &r->result->entries[i];
+        if (!may_be_same(r, entry, giver))
+            continue;
+        unsigned before = rights_of(r->courier, giver->kind, giver->name) & ~taken;
+        rights |= only_new ? giver->rights & ~before : giver->rights;
+    }
+    if (only_new) {
+        unsigned his = rights_of(r->courier, entry->kind, entry->name) |
+                       all_rights(r->courier, DOVECOT_ACL_ANYONE);
+        rights &= ~(his & ~taken);
+    }
+    return rights & ~(entry->not_allowed | all_not_allowed(r->result, DOVECOT_ACL_ANYONE));
+}
+
+/* What `-` lines of other kinds take from the identifier, too. */
+static unsigned taken_by_others(const struct acl *acl, enum dovecot_acl_kind kind)
+{
+    unsigned rights = all_not_allowed(acl, DOVECOT_ACL_ANYONE);
+    if (kind != DOVECOT_ACL_GROUP)
+        rights |= all_not_allowed(acl, DOVECOT_ACL_GROUP);
+    if (kind == DOVECOT_ACL_USER)
+        rights |= all_not_allowed(acl, DOVECOT_ACL_OWNER);
+    return rights;
+}
+
+/* A `-` line that Dovecot was shown says also what others took. It still does when they no longer
+ * take it. */
+static unsigned no_longer_taken(const struct recording *r, const struct acl_entry *wanted)
+{
+    return wanted->not_allowed & taken_by_others(r->courier, wanted->kind) &
+           ~taken_by_others(r->result, wanted->kind);
+}
+
+/* Adds what is wanted of the identifier, and is not anyone's, to its line. */
+static void settle_rights(const struct recording *r, struct acl_entry *entry, unsigned rights)
+{
     unsigned anyone = all_rights(r->result, DOVECOT_ACL_ANYONE);
     if ((rights & ~(anyone | entry->rights)) != 0)
         set_rights(entry, entry->rights | (rights & ~anyone));
-    unsigned granted = (inherited(r, r->result, entry) | entry->rights) & ~entry->not_allowed;
-    unsigned excess = granted & ~rights;
-    const struct acl_entry *before = acl_find(r->courier, entry->kind, entry->name);
-    if (before != NULL && !is_changed(r, entry))
-        excess &= ~((inherited(r, r->courier, before) | before->rights) & ~before->not_allowed);
+}
+
+/* Makes what Courier grants to the identifier what is wanted: no less, and no more. FOLD is taken
+ * from everybody. */
+static void settle(const struct recording *r, struct acl_entry *entry, unsigned fold)
+{
+    const struct acl_entry *wanted = acl_find(r->wanted, entry->kind, entry->name);
+    if (wanted == NULL)
+        return;
+    unsigned rights = wanted->has ? wanted->rights : DOVECOT_ACL_ALL;
+    /* The owner was shown `p` in any case. */
+    rights &= entry->kind == DOVECOT_ACL_OWNER ? ~(unsigned)DOVECOT_ACL_POST : ~fold;
+    if (wanted->has)
+        settle_rights(r, entry, rights);
+    unsigned excess = granted(r, entry, !is_changed(r, entry)) & ~(rights & ~wanted->not_allowed);
+    excess |= no_longer_taken(r, wanted);
     if (entry->kind == DOVECOT_ACL_OWNER)
-        excess &= ~(unsigned)DOVECOT_ACL_ADMIN;
+        excess &= ~(unsigned)(DOVECOT_ACL_ADMIN | DOVECOT_ACL_POST);
     set_not_allowed(entry, entry->not_allowed | excess);
 }
 

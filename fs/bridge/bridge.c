@@ -92,7 +92,8 @@ static bool release_left_lock(void *arg, const struct held_lock_note *note)
         result = store_read_file(bridge->home, path.data, 1024, &content, &st);
     snprintf(expected, sizeof(expected), "%d:%s", (int)note->pid, bridge->home->hostname);
     if (result == 0 && span_equals(buf_span(&content), expected)) {
-        result = lock_release(bridge->home, note->mailbox, st.st_dev, st.st_ino);
+        const struct lock_identity left = {st.st_dev, st.st_ino, note->pid};
+        result = lock_release(bridge->home, note->mailbox, &left);
         if (result == 0)
             log_info("'%s': released the lock an earlier daemon left", note->mailbox);
     }

@@ -68,6 +68,10 @@ static int lookup_uidlist(struct mailbox *mailbox, const struct caller *caller,
     bool is_pop3 = pop3_is_caller(mailbox, caller);
     if (!frozen) {
         int result = uidlist_refresh(mailbox);
+        /* Dovecot asks for the lock, is refused, looks for a list all the same, and takes a mailbox
+         * without one for a new one: empty, with a UIDVALIDITY of its own making. */
+        if (result == -ENOENT && mailbox->grant_failed)
+            result = -EIO;
         if (result == 0)
             result = pop3_enter_messages(mailbox);
         if (result == 0 && is_pop3 && mailbox->order_unsure)

@@ -38,16 +38,18 @@ int held_locks_open(const char *state_dir, struct held_locks **locks_r)
     struct stat st;
     if (fstat(fd, &st) < 0)
         return -errno;
-    if ((size_t)st.st_size != size) {
-        if (ftruncate(fd, 0) < 0 || ftruncate(fd, (off_t)size) < 0)
-            return -errno;
-    }
+    if ((size_t)st.st_size != size && ftruncate(fd, 0) < 0)
+        return -errno;
+    /* Not sparse: writing to a page of it that the full disk has no block for would be SIGBUS. */
+    int error = posix_fallocate(fd, 0, (off_t)size);
+    if (error != 0)
+        return -error;
     struct held_locks *locks = calloc(1, sizeof(*locks));
     if (locks == NULL)
         return -ENOMEM;
     locks->slots = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (locks->slots == MAP_FAILED) {
-        int error = errno;
+        error = errno;
         free(locks);
         return -error;
     }

@@ -13,6 +13,7 @@
 #include "bridge/view.h"
 #include "cache/cache.h"
 #include "store/file.h"
+#include "store/lock.h"
 
 #define CONTROL_KIND_COUNT (CONTROL_ACL_LIST + 1)
 
@@ -40,8 +41,7 @@ struct held_lock {
     pid_t pid;           /* of the process that asked for it */
     uint64_t pid_start;  /* tells a reused pid */
     bool is_pop3;        /* that process is Dovecot's POP3 server, for its INBOX */
-    dev_t device;
-    ino_t inode;
+    struct lock_identity identity;
     uid_t uid; /* on whose behalf the store is written when the housekeeper works */
     gid_t gid;
     time_t touched;
@@ -89,6 +89,7 @@ struct mailbox {
     uint64_t told[SOURCE_COUNT]; /* hash of the content whose damage was logged */
     uint32_t highest_next;       /* high-water mark of N under view.uidvalidity */
     struct held_lock lock;
+    bool grant_failed; /* who asked for the lock last met an error, not another holder */
     /* In clock_milliseconds(): for letting others in, see uidlist_lock.c. */
     int64_t streak_start;
     int64_t released_at;

@@ -140,8 +140,7 @@ static int claims_move_to_cur(struct mailbox *mailbox, const struct uid_claim *c
 static int check_before_commit(struct mailbox *mailbox, void *arg)
 {
     const struct sources *sources = arg;
-    int result = lock_still_ours(mailbox->bridge->home, mailbox->path, mailbox->lock.device,
-                                 mailbox->lock.inode);
+    int result = lock_still_ours(mailbox->bridge->home, mailbox->path, &mailbox->lock.identity);
     if (result == -ENOLCK) {
         log_error("'%s': the lock was taken away by another program; nothing is recorded",
                   mailbox->path);

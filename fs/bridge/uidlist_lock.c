@@ -119,7 +119,7 @@ static void let_go(struct mailbox *mailbox)
     struct held_lock *lock = &mailbox->lock;
     home_begin(mailbox);
     end_hold(mailbox);
-    int result = lock_release(bridge->home, mailbox->path, lock->device, lock->inode);
+    int result = lock_release(bridge->home, mailbox->path, &lock->identity);
     home_end(mailbox);
     if (result < 0)
         log_error("cannot release '%s/tmp/courier.lock': %s", mailbox->path, strerror(-result));
@@ -163,7 +163,7 @@ void lock_housekeeping(struct mailbox *mailbox, time_t now)
         return;
     (void)caller_become_owner(lock->uid, lock->gid);
     home_begin(mailbox);
-    int result = lock_still_ours(mailbox->bridge->home, mailbox->path, lock->device, lock->inode);
+    int result = lock_still_ours(mailbox->bridge->home, mailbox->path, &lock->identity);
     if (result == 0)
         (void)lock_touch(mailbox->bridge->home, mailbox->path);
     home_end(mailbox);
@@ -174,13 +174,14 @@ void lock_housekeeping(struct mailbox *mailbox, time_t now)
 
 /* ---- the three requests ---------------------------------------------------------------------- */
 
-static int take(struct mailbox *mailbox, pid_t pid, const char *link_from, struct stat *st_r)
+static int take(struct mailbox *mailbox, pid_t pid, const char *link_from,
+                struct lock_identity *lock_r)
 {
     struct bridge *bridge = mailbox->bridge;
     home_begin(mailbox);
     int result = link_from == NULL
-                     ? lock_take(bridge->home, mailbox->path, pid, st_r)
-                     : lock_take_by_link(bridge->home, mailbox->path, link_from, st_r);
+                     ? lock_take(bridge->home, mailbox->path, pid, lock_r)
+                     : lock_take_by_link(bridge->home, mailbox->path, link_from, lock_r);
     /* A stale lock is broken as Courier would; but the caller comes again to take it. A Courier
      * that judged the same lock unlinks the name twice, and by then it has done so. */
     if (result == -EEXIST)
@@ -202,8 +203,8 @@ int lock_lookup(struct mailbox *mailbox, const struct caller *caller, struct con
     home_end(mailbox);
     const struct held_lock *held = &mailbox->lock;
     bool lost =
-        held->held && (result == -ENOENT ||
-                       (result == 0 && (st.st_dev != held->device || st.st_ino != held->inode)));
+        held->held && (result == -ENOENT || (result == 0 && (st.st_dev != held->identity.device ||
+                                                             st.st_ino != held->identity.inode)));
     if (lost) {
         lose(mailbox);
         (void)caller_become(&mailbox->acting);
@@ -252,8 +253,9 @@ int lock_create(struct mailbox *mailbox, const struct caller *caller, const char
     int slot = held_locks_add(bridge->held_locks, &note);
     if (slot < 0)
         return slot;
-    struct stat st;
-    int result = take(mailbox, pid, link_from, &st);
+    struct lock_identity taken;
+    int result = take(mailbox, pid, link_from, &taken);
+    mailbox->grant_failed = result < 0 && result != -EEXIST;
     if (result < 0) {
         held_locks_remove(bridge->held_locks, slot);
         return result;
@@ -261,8 +263,7 @@ int lock_create(struct mailbox *mailbox, const struct caller *caller, const char
     *lock = (struct held_lock){.held = true,
                                .pid = caller->pid,
                                .pid_start = start_of_process(caller->pid),
-                               .device = st.st_dev,
-                               .inode = st.st_ino,
+                               .identity = taken,
                                .uid = mailbox->acting.uid,
                                .gid = mailbox->acting.gid,
                                .touched = time(NULL),
@@ -271,6 +272,7 @@ int lock_create(struct mailbox *mailbox, const struct caller *caller, const char
     begin_hold(mailbox);
     if (result == 0)
         result = lock_lookup(mailbox, caller, file_r);
+    mailbox->grant_failed = result < 0;
     if (result < 0) {
         (void)caller_become(&mailbox->acting);
         if (lock->held)

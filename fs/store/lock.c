@@ -31,6 +31,10 @@ static int link_onto_lock(struct store *store, const char *mailbox, const char *
         return result;
     int linked = store_link(store, from, path.data);
     result = linked < 0 ? store_stat_now(store, from, st_r) : store_stat(store, from, st_r);
+    if (result < 0 && linked == 0) { /* it is taken: nobody else would let it go */
+        *st_r = before;
+        return 0;
+    }
     if (result < 0)
         return result;
     if (st_r->st_nlink == before.st_nlink + 1)
@@ -58,7 +62,7 @@ static int write_unique(struct store *store, const char *path, struct span conte
     return result;
 }
 
-int lock_take(struct store *store, const char *mailbox, pid_t pid, struct stat *st_r)
+int lock_take(struct store *store, const char *mailbox, pid_t pid, struct lock_identity *lock_r)
 {
     BUF_AUTO unique = BUF_EMPTY;
     BUF_AUTO content = BUF_EMPTY;
@@ -70,33 +74,49 @@ int lock_take(struct store *store, const char *mailbox, pid_t pid, struct stat *
         result = write_unique(store, unique.data, buf_span(&content));
     if (result < 0)
         return result;
-    result = link_onto_lock(store, mailbox, unique.data, st_r);
-    int removed = store_unlink(store, unique.data);
-    return result < 0 ? result : removed;
+    struct stat st;
+    result = link_onto_lock(store, mailbox, unique.data, &st);
+    if (result == 0)
+        *lock_r = (struct lock_identity){st.st_dev, st.st_ino, pid};
+    (void)store_unlink(store, unique.data); /* one name too many in tmp does no harm */
+    return result;
 }
 
-int lock_take_by_link(struct store *store, const char *mailbox, const char *from, struct stat *st_r)
+int lock_take_by_link(struct store *store, const char *mailbox, const char *from,
+                      struct lock_identity *lock_r)
 {
-    return link_onto_lock(store, mailbox, from, st_r);
+    BUF_AUTO content = BUF_EMPTY;
+    struct stat st;
+    int result = store_read_file(store, from, LOCK_CONTENT_LIMIT, &content, &st);
+    if (result == 0)
+        result = link_onto_lock(store, mailbox, from, &st);
+    if (result == 0)
+        *lock_r = (struct lock_identity){
+            st.st_dev, st.st_ino, (pid_t)lockfile_local_pid(buf_span(&content), store->hostname)};
+    return result;
 }
 
-int lock_still_ours(struct store *store, const char *mailbox, dev_t device, ino_t inode)
+int lock_still_ours(struct store *store, const char *mailbox, const struct lock_identity *lock)
 {
     BUF_AUTO path = BUF_EMPTY;
-    int result = lock_path(&path, mailbox);
+    BUF_AUTO content = BUF_EMPTY;
     struct stat st = {0};
+    int result = lock_path(&path, mailbox);
+    /* Reading opens the file, which on NFS asks the server; a stat would not. */
     if (result == 0)
-        result = store_stat(store, path.data, &st);
-    if (result == -ENOENT)
+        result = store_read_file(store, path.data, LOCK_CONTENT_LIMIT, &content, &st);
+    if (result == -ENOENT || result == -EFBIG || result == -EINVAL)
         return -ENOLCK;
     if (result < 0)
         return result;
-    return st.st_dev == device && st.st_ino == inode ? 0 : -ENOLCK;
+    bool ours = st.st_dev == lock->device && st.st_ino == lock->inode &&
+                lockfile_local_pid(buf_span(&content), store->hostname) == lock->pid;
+    return ours ? 0 : -ENOLCK;
 }
 
-int lock_release(struct store *store, const char *mailbox, dev_t device, ino_t inode)
+int lock_release(struct store *store, const char *mailbox, const struct lock_identity *lock)
 {
-    int result = lock_still_ours(store, mailbox, device, inode);
+    int result = lock_still_ours(store, mailbox, lock);
     if (result == -ENOLCK)
         return 0;
     BUF_AUTO path = BUF_EMPTY;

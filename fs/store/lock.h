@@ -25,21 +25,29 @@
 
 #include "store/store.h"
 
-/* Takes the lock for the process PID. 0 with *st_r the lock file's; -EEXIST if somebody holds it
+/* Which lock one has: the file, and the process its content names. An inode number alone may have
+ * been given to the next lock. */
+struct lock_identity {
+    dev_t device;
+    ino_t inode;
+    pid_t pid;
+};
+
+/* Takes the lock for the process PID. 0 with *lock_r what was taken; -EEXIST if somebody holds it
  * (whether stale or not); else -errno. */
-int lock_take(struct store *store, const char *mailbox, pid_t pid, struct stat *st_r);
+int lock_take(struct store *store, const char *mailbox, pid_t pid, struct lock_identity *lock_r);
 
 /* The same with the file FROM, which holds its PID:HOSTNAME already, in place of a unique file.
  * FROM stays. */
 int lock_take_by_link(struct store *store, const char *mailbox, const char *from,
-                      struct stat *st_r);
+                      struct lock_identity *lock_r);
 
-/* 0 if the lock is the file with this device and inode; -ENOLCK if it is gone or another's. */
-int lock_still_ours(struct store *store, const char *mailbox, dev_t device, ino_t inode);
+/* 0 if the lock is this one; -ENOLCK if it is gone or another's. Asks the server, not a cache. */
+int lock_still_ours(struct store *store, const char *mailbox, const struct lock_identity *lock);
 
-/* Removes the lock if it is this very file. 0 also if it is not (then it was stolen and is
- * another's now); -errno if it could not be removed. */
-int lock_release(struct store *store, const char *mailbox, dev_t device, ino_t inode);
+/* Removes the lock if it is this one. 0 also if it is not (then it was stolen and is another's now);
+ * -errno if it could not be removed. */
+int lock_release(struct store *store, const char *mailbox, const struct lock_identity *lock);
 
 /* Makes the lock's mtime now. */
 int lock_touch(struct store *store, const char *mailbox);

@@ -75,6 +75,9 @@
 #ifndef SLOW
 #define SLOW 0
 #endif
+#ifndef COURIER_CHECKS
+#define COURIER_CHECKS 0
+#endif
 #ifndef DELETIONS
 #define DELETIONS 1
 #endif
@@ -234,7 +237,7 @@ inline read_database(actor)
     m = 0;
     do :: m < MESSAGES -> uid[m] = db_uid[m]; m++ :: else -> break od;
     next = db_next;
-    same[actor] = true
+    same[actor] = IS_NODE(actor) || COURIER_CHECKS == 2
 }
 
 inline rename_database(actor)
@@ -243,7 +246,7 @@ inline rename_database(actor)
     do :: m < MESSAGES -> db_uid[m] = uid[m]; m++ :: else -> break od;
     db_next = next;
     i = 1;
-    do :: i <= ACTORS -> same[i] = (i == actor); i++ :: else -> break od;
+    do :: i <= ACTORS -> same[i] = false; i++ :: else -> break od;
     check_database();
     m = 0;
     do :: m < MESSAGES -> if :: IS_THERE(m) && uid[m] != 0 -> tell(m, uid[m]) :: else fi; m++
@@ -257,7 +260,7 @@ inline rename_database(actor)
     mine[actor] = 0; same[actor] = false; changed = false; next = 0; clear(uid); clear(seen);      \
     forget_unreachable()
 
-#ifdef COURIER_CHECKS
+#if COURIER_CHECKS > 0
 #define MAY_RENAME(actor) (COURIER_CHECKS == 1 -> mine[actor] == lock : same[actor])
 #endif
 
@@ -283,22 +286,22 @@ asleep:
 
     STEP( read_database(me) );
 
-    /* A line without a file in `cur` goes; a file without a line will get one. */
+    /* `cur` is listed: a line without a file goes, a file without a line will get one. */
     STEP(
-        changed = false;
         m = 0;
         do
         :: m < MESSAGES ->
             seen[m] = (file[m] == CUR);
             if
-            :: seen[m] != (uid[m] != 0) -> changed = true; if :: !seen[m] -> uid[m] = 0 :: else fi
+            :: seen[m] && uid[m] == 0 -> changed = true
+            :: !seen[m] && uid[m] != 0 -> changed = true; uid[m] = 0
             :: else
             fi;
             m++
         :: else -> break
         od );
 
-    /* `new`, and the move to `cur`; then the new UIDs, in the order of the names. */
+    /* `new` is listed and moved to `cur`; then the new UIDs, in the order of the names. */
     STEP(
         m = 0;
         do
@@ -311,33 +314,23 @@ asleep:
             :: seen[m] && uid[m] == 0 -> uid[m] = next; next++
             :: else
             fi;
+            seen[m] = false;
             m++
         :: else -> break
         od );
 
+    /* What it tells its client is what the uid database said when it read or replaced it. */
     if
-    :: changed ->
-#ifdef COURIER_CHECKS
-        if
-        :: SURE( !MAY_RENAME(me) -> changed = false ) -> goto release
-        :: STEP( MAY_RENAME(me) -> rename_database(me) )
-        fi
+    :: !changed -> skip
+#if COURIER_CHECKS > 0
+    :: SURE( changed && !MAY_RENAME(me) -> changed = false )
+    :: STEP( changed && MAY_RENAME(me) -> rename_database(me) )
 #else
-        STEP( rename_database(me) )
+    :: STEP( changed -> rename_database(me) )
 #endif
-    :: else
     fi;
 
-    STEP(
-        m = 0;
-        do
-        :: m < MESSAGES -> if :: seen[m] && IS_THERE(m) -> tell(m, uid[m]) :: else fi; m++
-        :: else -> break
-        od );
-
-release: /* by name, without a look */
-    STEP(
-        lock = 0; forget_work(me) );
+    STEP( lock = 0; forget_work(me) ); /* by name, without a look */
     goto asleep;
 
 #if CRASHES > 0
@@ -380,7 +373,13 @@ died:
     STEP( rename_database(me) )
 #endif
 
-/* Every claim against the uid database: merge_claims() in record.c. */
+#ifdef BUG_LEAVE_IN_NEW
+#define MOVE_TO_CUR(message) skip
+#else
+#define MOVE_TO_CUR(message) if :: file[message] == NEW -> file[message] = CUR :: else fi
+#endif
+
+/* Every claim against the uid database, and the move to `cur` before it is recorded. */
 inline merge_claims()
 {
     first_free = next;
@@ -391,8 +390,9 @@ inline merge_claims()
         :: claim[m] == 0 || claim[m] == uid[m] -> skip
         :: claim[m] != 0 && claim[m] != uid[m] && claim[m] < first_free -> refused = true
         :: else ->
-            uid[m] = claim[m]; /* new, or moved */
+            uid[m] = claim[m]; /* a new line, or one that moves to another UID */
             changed = true;
+            MOVE_TO_CUR(m);
             if :: claim[m] >= next -> next = claim[m] + 1 :: else fi
         fi;
         m++
@@ -423,20 +423,14 @@ idle:
     /* -- the grant: prepare() in grant.c -- */
     STEP( read_database(me) );
 
-    /* What has a line is moved to `cur`. (For POP3 all of it is: World does that, too.) */
-    STEP(
-        m = 0;
-        do
-        :: m < MESSAGES -> if :: uid[m] != 0 && file[m] == NEW -> file[m] = CUR :: else fi; m++
-        :: else -> break
-        od );
-
-    /* Files of `cur` without a UID get one, in Courier's order; lines of deleted ones may go. */
+    /* What has a line is moved from `new` to `cur`. (For POP3 all of it is: Message does that.)
+     * Files of `cur` without a UID get one, in Courier's order; lines of deleted ones may go. */
     STEP(
         m = 0;
         do
         :: m < MESSAGES ->
             if
+            :: file[m] == NEW && uid[m] != 0 -> file[m] = CUR
             :: file[m] == CUR && uid[m] == 0 -> uid[m] = next; next++; changed = true
             :: file[m] == GONE && uid[m] != 0 -> uid[m] = 0; changed = true
             :: else
@@ -475,18 +469,6 @@ dovecot:
 
     /* -- fdatasync: uidlist_record_pending() in record.c -- */
     STEP( read_database(me); merge_claims() );
-#ifndef BUG_LEAVE_IN_NEW
-    if
-    :: changed ->
-        STEP(
-            m = 0;
-            do
-            :: m < MESSAGES -> if :: claim[m] != 0 && file[m] == NEW -> file[m] = CUR :: else fi; m++
-            :: else -> break
-            od )
-    :: else
-    fi;
-#endif
     if
     :: changed -> COMMIT(let_go); changed = false
     :: else

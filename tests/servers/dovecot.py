@@ -14,7 +14,7 @@ from servers.imap import Imap
 from servers.lab import MAIL_GID, MAIL_UID, TOP, Connection, shell_command, wait_until
 from servers.pop3 import Pop3
 
-EXAMPLE = TOP / "mount-examples" / "dovecot-2.3.conf"
+EXAMPLES = TOP / "mount-examples"
 
 SURROUNDINGS = """
 base_dir = {home}/base
@@ -73,10 +73,11 @@ def free_ports(count):
 class Dovecot:
     """Dovecot with the example's settings over the maildirs below `mail_root`.
 
+    Further `examples` are read after it.
     A user `ann@example.org` has the maildir `example.org/ann/Maildir` there.
     """
 
-    def __init__(self, lab, mail_root):
+    def __init__(self, lab, mail_root, examples=()):
         self._lab = lab
         self.home = lab.new_directory("dovecot", owned_by_mail_user=True)
         self.index = self.home / "index"
@@ -87,19 +88,23 @@ class Dovecot:
         self._read = 0
         self._imap_port, self._pop3_port, self._lmtp_port = free_ports(3)
         settings = self.home / "settings.conf"
-        settings.write_text(self._example(mail_root))
+        settings.write_text(
+            self._example("dovecot-2.3.conf", mail_root, with_owner=True)
+            + "".join(self._example(name, mail_root) for name in examples))
         self.config.write_text(SURROUNDINGS.format(
             home=self.home, log=self.log, settings=settings, uid=MAIL_UID, gid=MAIL_GID,
             imap_port=self._imap_port, pop3_port=self._pop3_port, lmtp_port=self._lmtp_port))
 
-    def _example(self, mail_root):
-        text = EXAMPLE.read_text(encoding="utf-8")
-        for words, ours in (("/srv/mail", mail_root), ("/var/lib/dovecot/index", self.index),
-                            ("mail_uid = vmail", f"mail_uid = {MAIL_UID}"),
-                            ("mail_gid = vmail", f"mail_gid = {MAIL_GID}")):
+    def _example(self, name, mail_root, with_owner=False):
+        text = (EXAMPLES / name).read_text(encoding="utf-8")
+        ours = {"/srv/mail": mail_root, "/var/lib/dovecot/index": self.index}
+        if with_owner:
+            ours |= {"mail_uid = vmail": f"mail_uid = {MAIL_UID}",
+                     "mail_gid = vmail": f"mail_gid = {MAIL_GID}"}
+        for words, value in ours.items():
             if words not in text:
-                raise ValueError(f"{EXAMPLE.name} has no '{words}'")
-            text = text.replace(words, str(ours))
+                raise ValueError(f"{name} has no '{words}'")
+            text = text.replace(words, str(value))
         return text
 
     def _environment(self, user):

@@ -10,17 +10,19 @@ from servers.mount import Mount
 
 MAILBOX_PARTS = {"cur", "new", "tmp"}
 CONTROL_FILES = ("dovecot-uidlist", "dovecot-keywords", "subscriptions", "dovecot-acl")
+# Of the folders that others may see: an ordinary file, which Courier takes no notice of.
+DOVECOTS_LIST = "dovecot-acl-list"
 
 
 class Site:
     """A store served by both servers. A context manager: mounted inside the block."""
 
-    def __init__(self, lab, courier, store, options=()):
+    def __init__(self, lab, courier, store, options=(), examples=()):
         self.lab = lab
         self.courier = courier
         self.store = store
         self.mount = Mount(lab, store.path, options)
-        self.dovecot = Dovecot(lab, self.mount.point)
+        self.dovecot = Dovecot(lab, self.mount.point, examples)
         self.expected_complaints = []
 
     def __enter__(self):
@@ -105,7 +107,7 @@ def strange_things(store):
 def _strange_name(directory, name):
     path = os.path.join(directory, name)
     place = os.path.basename(directory)
-    if name.startswith(CONTROL_FILES):
+    if name.startswith(CONTROL_FILES) and name != DOVECOTS_LIST:
         return [f"{path}: a control file of Dovecot's"]
     if name == "courier.lock":
         return [f"{path}: a lock that nobody released"]

@@ -1,27 +1,30 @@
 """Faults at every step: the daemon dies, or a call on the store fails. No client was told a lie."""
 
+import contextlib
 import errno
 import os
 import random
+import shutil
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
 
-from servers.answers import digest, nothing_in
+from servers.answers import digest, nothing_in, same
 from servers.courier import deliver
-from servers.faults import CHANGES, ERRORS, LOOKS, Faults
+from servers.faults import CHANGES, ERRORS, FOR_EVER, LOOKS, Faults
 from servers.imap import Refused
-from servers.lab import MAIL_GID, MAIL_UID, STORES, as_mail_user
+from servers.lab import MAIL_GID, MAIL_UID, STORES, as_mail_user, wait_until
 from servers.ledger import Ledger
 from servers.site import Site, ask_courier, strange_things
-from servers.store import Builder, letter
+from servers.store import Builder, Store, letter
 
 pytestmark = pytest.mark.skipif(bool(STORES), reason="faults are put below the daemon, not on NFS")
 
 IDA = "ida@example.org"  # IMAP only
 JAN = "jan@example.org"  # IMAP and POP3, with mail that is not in the size list
+LEA = "lea@example.org"  # has no mail yet
 KIM = "kim@example.org"  # never seen by any server; mail in new/ and in cur/
 
 EVERY_STEP = bool(os.environ.get("COURIERFS_ALL_STEPS"))
@@ -146,6 +149,8 @@ class Operation:
     folder = "INBOX"
     # A mailbox that Dovecot makes in several steps; Courier would make it in the same ones.
     may_be_unfinished = ()
+    # Dovecot answers OK to a STORE whose rename failed, and believes its own index from then on.
+    index_may_lie = False
 
     def __init__(self, site, user, before, told):
         self.site = site
@@ -240,6 +245,8 @@ class Arrival(Selected):
 
 class Keyword(Selected):
     """STORE of a flag and of a keyword that the mailbox does not know."""
+
+    index_may_lie = True
 
     def act(self):
         self.session.command("UID STORE 2 +FLAGS (\\Answered Fresh)")
@@ -629,6 +636,8 @@ def fail_at_each(place, kind, kinds, every=False):
         done = attempt(operation)
         place.faults.disarm()
         assert place.site.mount.process.poll() is None, f"{place.step(done)}: the daemon died"
+        if operation.index_may_lie:
+            place.site.dovecot.forget_index()
         found += place.problems(operation, lambda: place.site.agree(operation.user), done)
         if place.drafts(operation.user) and "unlinkat" not in place.faults.what:
             found.append(f"{place.step(done)}: left {place.drafts(operation.user)}")
@@ -655,3 +664,350 @@ def test_a_change_fails(place, kind):
 def test_a_look_fails(place, kind):
     """A call that only reads fails: what it would have shown is not taken for missing."""
     fail_at_each(place, kind, LOOKS)
+
+
+# ---- the disk is full, or read-only, or away ----
+
+def new_site(lab, courier, templates, path):
+    """A site on a store at `path`, with the templates' users."""
+    done = lab.run(["cp", "-a", f"{templates.path}/.", path])
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr.decode())
+    return Site(lab, courier, Store(path))
+
+
+def mount_over(lab, path, *words):
+    """mount(8); the laboratory unmounts it at its end."""
+    done = lab.run(["mount", *words, path])
+    if done.returncode != 0:
+        pytest.skip(f"mount {' '.join(words)}: {done.stderr.decode()}")
+
+
+def unmount(lab, path):
+    """umount(8), of the innermost mount."""
+    assert lab.run(["umount", path]).returncode == 0
+
+
+def noted(ledger, told, site, user):
+    """The answers on which both servers agree, entered in the ledger."""
+    answers = site.agree(user)
+    ledger.note(user, answers)
+    nothing_in(told.broken_by(answers, {}, frozenset()), "told and not true")
+    return answers
+
+
+@pytest.mark.parametrize("limit", ["size=600k", "size=8m,nr_inodes=160"], ids=["bytes", "inodes"])
+def test_the_disk_is_full(lab, courier, templates, limit):
+    """APPEND says why it cannot; no mailbox looks empty; after a deletion all is as before."""
+    path = lab.new_directory("small", owned_by_mail_user=True)
+    mount_over(lab, path, "-t", "tmpfs", "-o", f"{limit},uid={MAIL_UID},gid={MAIL_GID},mode=755",
+               "tmpfs")
+    site = new_site(lab, courier, templates, path)
+    site.mount.expect_error(COMPLAINTS)
+    ledger, told = Ledger(), Told()
+    with site:
+        ledger.note(IDA, site.ask_dovecot(IDA))
+        fill_up(site, told)
+        with site.dovecot.imap(IDA) as imap:
+            told.select(imap, "INBOX")
+            imap.command("UID FETCH 1:* (UID BODY.PEEK[])")
+        with pytest.raises(BROKEN), site.dovecot.imap(KIM) as imap:
+            imap.select("INBOX")
+        free_some(site)
+        noted(ledger, told, site, IDA)
+        with site.dovecot.imap(IDA) as imap:
+            imap.append("INBOX", letter(950), "\\Seen Again")
+        assert len(noted(ledger, told, site, IDA).folders["INBOX"].messages) > 4
+        assert len(noted(ledger, Told(), site, KIM).folders["INBOX"].messages) == 4
+        site.dovecot.complaints()
+    unmount(lab, path)
+
+
+def fill_up(site, told):
+    """APPENDs until there is no room; what is left is eaten by another program."""
+    for number in range(300):
+        with site.dovecot.imap(IDA) as imap:
+            message = letter(1003 + number * 4)
+            reply = imap.append("INBOX", message, "\\Seen Full", expect=None)
+        if reply.status != "OK":
+            break
+        told.assigned("INBOX", reply.code("APPENDUID"), [wire_digest(message)])
+    assert reply.status == "NO", reply
+    assert any(word in reply.text.lower() for word in ("space", "quota", "internal error")), reply
+    with contextlib.suppress(OSError), as_mail_user():
+        for number in range(1000):
+            (site.store.maildir(JAN) / f"ballast{number}").write_bytes(b"x" * 4096)
+
+
+def free_some(site):
+    """Another user's mail goes."""
+    shutil.rmtree(site.store.maildir(JAN))
+
+
+def test_a_read_only_store(lab, courier, templates):
+    """Remounted read-only below a mount that writes: it is read on, and written again later."""
+    path = lab.new_directory("store", owned_by_mail_user=True)
+    mount_over(lab, path, "--bind", str(path))
+    site = new_site(lab, courier, templates, path)
+    site.mount.expect_error("Read-only file system")
+    ledger, told = Ledger(), Told()
+    with site:
+        before = noted(ledger, told, site, IDA)
+        mount_over(lab, path, "-o", "remount,bind,ro")
+        with site.dovecot.imap(IDA) as imap:
+            told.select(imap, "INBOX")
+            imap.command("UID FETCH 1:* (UID BODY.PEEK[])")
+            assert imap.append("INBOX", letter(950), "\\Seen", expect=None).status == "NO"
+            imap.command("UID STORE 1 +FLAGS (\\Answered)", expect=None)
+            imap.command("SUBSCRIBE INBOX.Target", expect="NO")
+            imap.command("CREATE INBOX.More", expect="NO")
+        with pytest.raises(BROKEN), site.dovecot.imap(KIM) as imap:
+            imap.select("INBOX")
+        mount_over(lab, path, "-o", "remount,bind,rw")
+        site.dovecot.forget_index()  # which may have kept the flag
+        assert noted(ledger, told, site, IDA).folders == before.folders
+        with site.dovecot.imap(IDA) as imap:
+            imap.append("INBOX", letter(950), "\\Seen")
+            imap.command("SUBSCRIBE INBOX.Target")
+            imap.command("CREATE INBOX.More")
+        after = noted(ledger, told, site, IDA)
+        assert len(after.folders["INBOX"].messages) == len(before.folders["INBOX"].messages) + 1
+        assert len(noted(ledger, Told(), site, KIM).folders["INBOX"].messages) == 4
+        site.dovecot.complaints()
+    unmount(lab, path)
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EIO, errno.ENOENT, errno.EACCES],
+                         ids=errno.errorcode.get)
+def test_the_store_vanishes(place, number):
+    """Every call fails for a while: errors, never an empty mailbox, and then it is as before."""
+    site = place.site
+    site.mount.expect_error(os.strerror(number))
+    users = [place.new_user(IDA), place.new_user(JAN), place.new_user(KIM)]
+    before = {user: site.ask_dovecot(user) for user in users[:2]}
+    with site.dovecot.imap(users[0]) as open_session:
+        open_session.select("INBOX")
+        place.faults.arm(1, FOR_EVER, action=number, kinds=CHANGES | LOOKS)
+        for user in users:
+            answers_nothing(site, user)
+        with contextlib.suppress(*BROKEN):
+            reply = open_session.command("NOOP", expect=None)
+            assert not reply.named("EXPUNGE") and not reply.named("VANISHED")
+        place.faults.disarm()
+        open_session.close()
+    for user in users[:2]:
+        same(before[user], site.agree(user), "after the store came back")
+    assert len(site.agree(users[2]).folders["INBOX"].messages) == 4
+    place.no_lies()
+
+
+def answers_nothing(site, user):
+    """Asserts that no session is told of an empty mailbox."""
+    with contextlib.suppress(*BROKEN):
+        with site.dovecot.imap(user) as imap:
+            reply = imap.select("INBOX")
+            raise AssertionError(f"SELECT of a mailbox that is away: {reply}")
+    with contextlib.suppress(*BROKEN):
+        with site.dovecot.pop3(user) as pop3:
+            raise AssertionError(f"POP3 of a mailbox that is away: {pop3.uidls()}")
+
+
+def test_the_stores_directory_is_renamed(lab, courier, templates):
+    """The daemon serves the directory that it was started on, whatever is called so now."""
+    path = lab.new_directory("store", owned_by_mail_user=True)
+    site = new_site(lab, courier, templates, path)
+    with site:
+        before = site.agree(IDA)
+        away = path.with_name("away")
+        path.rename(away)
+        same(before, site.ask_dovecot(IDA), "while it has another name")
+        path.mkdir()
+        same(before, site.ask_dovecot(IDA), "while another directory has its name")
+        path.rmdir()
+        away.rename(path)
+        same(before, site.agree(IDA), "when it has its name again")
+
+
+# ---- the state directory ----
+
+def test_the_state_directory_is_full(lab, courier, templates):
+    """Answers are the same, and the log says it once."""
+    site = new_site(lab, courier, templates,
+                    lab.new_directory("store", owned_by_mail_user=True))
+    mount_over(lab, site.mount.state, "-t", "tmpfs", "-o", "size=6m,mode=700", "tmpfs")
+    with site:
+        with contextlib.suppress(OSError), open(site.mount.state / "ballast", "wb") as file:
+            while True:
+                file.write(bytes(4096))
+                file.flush()
+        before = site.agree(IDA)
+        for user in (JAN, KIM):
+            site.agree(user)
+        with site.dovecot.imap(IDA) as imap:
+            imap.append("INBOX", letter(950), "\\Seen Word")
+        assert len(site.agree(IDA).folders["INBOX"].messages) == 5
+        assert len(site.mount.log_lines("warning")) <= 1, site.mount.log_lines("warning")
+        assert before.folders["INBOX"].messages.items() <= \
+            site.ask_dovecot(IDA).folders["INBOX"].messages.items()
+    unmount(lab, site.mount.state)
+
+
+def halved(content):
+    """The first half of a file."""
+    return content[:len(content) // 2]
+
+
+def turned(content):
+    """A file with a page in the middle turned over."""
+    middle = len(content) // 2 // 4096 * 4096
+    page = bytes(byte ^ 0xff for byte in content[middle:middle + 4096])
+    return content[:middle] + page + content[middle + 4096:]
+
+
+def replaced(_):
+    """Something else."""
+    return b"no" * 9
+
+
+def emptied(_):
+    """Nothing."""
+    return b""
+
+
+@pytest.mark.parametrize("damage, was_killed", [
+    (halved, False), (turned, False), (emptied, False), (replaced, False),
+    (halved, True), (turned, True)])
+def test_a_damaged_cache(lab, courier, templates, damage, was_killed):
+    """The same answers, a new cache, one line in the log."""
+    site = new_site(lab, courier, templates,
+                    lab.new_directory("store", owned_by_mail_user=True))
+    if "nocache" in site.mount.options:
+        pytest.skip("there is no cache")
+    with site:
+        before = {user: site.agree(user) for user in (IDA, JAN, KIM)}
+        if was_killed:
+            wait_until(lambda: "cache: 0 entries" not in site.mount.status(), "the cache has it")
+            site.mount.kill()
+        else:
+            site.mount.stop()
+        damage_cache(site.mount.state, damage)
+        site.mount.start()
+        for user, answers in before.items():
+            same(answers, site.agree(user), "with a damaged cache")
+        lines = [line for line in site.mount.log_lines("warning") + site.mount.log_lines("info")
+                 if "cache" in line]
+        # After a kill only what is still in use is looked at, not every byte.
+        assert len(lines) == 1 or (was_killed and not lines), lines
+
+
+def damage_cache(state, damage):
+    """Changes the cache's file."""
+    path = max((p for p in state.iterdir() if p.name.startswith("cache")),
+               key=lambda p: p.stat().st_size)
+    path.write_bytes(damage(path.read_bytes()))
+
+
+# ---- two nodes ----
+
+@pytest.fixture(name="nodes")
+def make_nodes(lab, courier, templates):
+    """Two sites with a state directory and a Dovecot each, on one store."""
+    store = templates.copy(lab)
+    with Site(lab, courier, store) as first, Site(lab, courier, store) as second:
+        yield first, second
+    store.discard()
+
+
+def forget_everything(nodes):
+    """Both nodes lose their state directories and Dovecot's indexes."""
+    for node in nodes:
+        node.mount.stop()
+    for node in nodes:
+        node.mount.remount(forget=True)
+        node.dovecot.forget_index()
+
+
+def fetch(node, user, folder, *fields):
+    """The rows of doveadm fetch."""
+    return sorted(node.dovecot.doveadm(user, "-f", "tab", "fetch", " ".join(fields), "mailbox",
+                                       folder, "ALL").splitlines()[1:])
+
+
+def test_both_nodes_show_keys_without_a_home(courier, nodes):
+    """Message GUIDs and UIDLs that came by dsync: on both nodes, and without any state."""
+    first, second = nodes
+    courier.make_maildir(first.store.maildir(LEA))
+    source = {"mail_location": f"mdbox:{first.dovecot.home}/source", "pop3_uidl_format": "%g"}
+    with first.dovecot.imap(LEA, **source) as imap:
+        for number in range(3):
+            imap.append("INBOX", letter(800 + number), "\\Seen Imported")
+    with first.dovecot.pop3(LEA, **source, pop3_save_uidl="yes") as pop3:
+        foreign = uidls(pop3)
+    guids = fetch(first, LEA, "guid hdr.subject", **source)
+    first.dovecot.doveadm(LEA, "sync", "-1", "-R", source["mail_location"])
+    assert fetch(first, LEA, "guid hdr.subject") == guids, "dsync keeps the GUIDs"
+    rows = fetch(first, LEA, "uid guid pop3.uidl")
+    assert fetch(second, LEA, "uid guid pop3.uidl") == rows
+    for _ in range(2):
+        for node in nodes:
+            with node.dovecot.pop3(LEA) as pop3:
+                assert uidls(pop3) == foreign
+            assert fetch(node, LEA, "uid guid pop3.uidl") == rows
+        forget_everything(nodes)
+
+
+def uidls(pop3):
+    """{UIDL: digest} of a session."""
+    return {uidl: digest(pop3.top(number)) for number, uidl in enumerate(pop3.uidls(), start=1)}
+
+
+def fetch(node, user, fields, **settings):
+    """The rows of doveadm fetch of a user's INBOX."""
+    return sorted(node.dovecot.doveadm(user, "-f", "tab", "fetch", fields, "mailbox", "INBOX",
+                                       "ALL", **settings).splitlines()[1:])
+
+
+def test_a_copys_guid_is_the_same_on_both_nodes(nodes):
+    """COPY makes a message with a GUID of its own where the base name is taken."""
+    first, second = nodes
+    with first.dovecot.imap(IDA) as imap:
+        imap.select("INBOX")
+        imap.command("COPY 1:3 INBOX")
+        imap.command("COPY 1:2 INBOX")
+    rows = fetch(first, IDA, "uid guid")
+    assert len(rows) == 9
+    for _ in range(2):
+        for node in nodes:
+            assert fetch(node, IDA, "uid guid") == rows
+        forget_everything(nodes)
+    same(first.agree(IDA), second.agree(IDA), "on the other node")
+
+
+def test_letters_are_the_same_on_both_nodes(nodes):
+    """A keyword that one node gave a letter has this letter in the names the other shows."""
+    for number, node in enumerate((*nodes, *nodes)):
+        with node.dovecot.imap(IDA) as imap:
+            imap.select("INBOX")
+            imap.command(f"STORE {number + 1} +FLAGS (Word{number} Other{number % 2})")
+        names = [sorted(os.listdir(other.seen(IDA) / "cur")) for other in nodes]
+        assert names[0] == names[1]
+        letters = [(other.seen(IDA) / "dovecot-keywords").read_text(encoding="ascii")
+                   for other in nodes]
+        assert letters[0] == letters[1]
+    forget_everything(nodes)
+    assert [sorted(os.listdir(other.seen(IDA) / "cur")) for other in nodes] == names
+    same(nodes[0].agree(IDA), nodes[1].agree(IDA), "on the other node")
+
+
+def test_uids_by_turns(nodes):
+    """APPENDs by either node: no UID twice, and both tell the same of every message."""
+    told = Told()
+    for number in range(8):
+        with nodes[number % 2].dovecot.imap(IDA) as imap:
+            message = letter(1000 + number)
+            reply = imap.append("INBOX", message, f"\\Seen Word{number % 3}")
+            told.assigned("INBOX", reply.code("APPENDUID"), [wire_digest(message)])
+    assert len(told.uids) == 8
+    answers = nodes[0].agree(IDA)
+    same(answers, nodes[1].agree(IDA), "on the other node")
+    nothing_in(told.broken_by(answers, {}, frozenset()), "told and not true")

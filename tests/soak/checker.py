@@ -34,8 +34,10 @@ recognised by what Courier itself is known to have done:
                           trace in the uid database
     courier-keywords      Courier writes the whole set of a message's keywords, as its
                           session last saw them: what others set meanwhile is undone
-    courier-stale-store   Courier answered OK to a STORE and did nothing, because its session
-                          believed that the message had these flags already
+    idle-store            a STORE was acknowledged and nothing was done in the store: Courier's
+                          session believed that the message had these flags already; or Dovecot
+                          could not rename while its mount was dead, and keeps the flags in its
+                          index alone until it can
     pop3-race-courier     two courierpop3d made the list at the same time: what one told its
                           client is not what the other saved
     pop3-race-mixed       the same, between a courierpop3d and a writer behind courierfs
@@ -56,7 +58,7 @@ import collections
 from dataclasses import dataclass, field
 
 from soak.history import (
-    Change, DatabaseVersion, FolderChange, FolderListing, Listing, Oddity, PopListing, Put,
+    Change, DatabaseVersion, Fault, FolderChange, FolderListing, Listing, Oddity, PopListing, Put,
     Record, Refusal, Removal, SizeListVersion, Status)
 
 # How long a change may take to be seen at the next look. Dovecot looks again at a directory
@@ -164,12 +166,16 @@ class Checker:
 
     def _read_changes(self):
         self.puts = {}
+        self.outages = [f for f in self.by_kind[Fault] if f.what.startswith("courierfs")]
         self.removals = collections.defaultdict(list)
         self.expunges = collections.defaultdict(list)  # token: in whatever mailbox
         self.changes = collections.defaultdict(list)
         self.folder_changes = collections.defaultdict(list)
         for put in self.by_kind[Put]:
             self.puts[put.mailbox, put.token] = put
+        self.puts_of = collections.defaultdict(list)  # mailbox: in the order of their ends
+        for item in sorted(self.puts.items(), key=lambda item: item[1].end):
+            self.puts_of[item[0][0]].append(item)
         for removal in self.by_kind[Removal]:
             for token in removal.tokens:
                 self.removals[removal.mailbox, token].append(removal)
@@ -413,7 +419,7 @@ class Checker:
 
     def _absences(self, listing, seen):
         """A message that is not listed must not have been there, or have been removed."""
-        for (mailbox, token), put in self._puts_of(listing.mailbox):
+        for (mailbox, token), put in self.puts_of[listing.mailbox]:
             if put.end >= listing.start:
                 break
             if token in seen or not put.acknowledged or \
@@ -427,13 +433,6 @@ class Checker:
                    and c.new_name != mailbox for c in self.folder_changes[mailbox]):
                 continue
             self._absent(listing, token, put)
-
-    def _puts_of(self, mailbox):
-        if not hasattr(self, "_puts_by_mailbox"):
-            self._puts_by_mailbox = collections.defaultdict(list)
-            for item in sorted(self.puts.items(), key=lambda item: item[1].end):
-                self._puts_by_mailbox[item[0][0]].append(item)
-        return self._puts_by_mailbox[mailbox]
 
     def _absent(self, listing, token, put):
         about = (listing.mailbox, token)
@@ -479,14 +478,21 @@ class Checker:
         if is_explained(believing=True, hazards=False):
             return None
         if is_explained(believing=False, hazards=False):
-            return "courier-stale-store"
+            return "idle-store"
         if is_explained(believing=True, hazards=True):
             return "courier-keywords"
         return "flag"
 
-    @staticmethod
-    def _deeds(put, changes, flag, believing):
-        """What was done to a flag; `believing` also what Courier said and need not have done."""
+    def _may_be_idle(self, change, flag, value):
+        """Whether a server may have acknowledged this and done nothing below."""
+        if change.is_courier:
+            return change.believed is not None and \
+                (flag in (f.lower() for f in change.believed)) == value
+        return any(outage.node == change.node and outage.start <= change.end
+                   and change.start <= outage.end + self.bound for outage in self.outages)
+
+    def _deeds(self, put, changes, flag, believing):
+        """What was done to a flag; `believing` also what may have been acknowledged only."""
         first = None if put.flags is None else flag in (f.lower() for f in put.flags)
         # A new message may be listed without its flags until the bound.
         deeds = [Deed(BEFORE_ALL, False, True), Deed(put, first, True)]
@@ -494,8 +500,7 @@ class Checker:
             added = [f.lower() for f in change.add]
             removed = [f.lower() for f in change.remove]
             if flag in added or flag in removed:
-                idle = change.is_courier and change.believed is not None and \
-                    (flag in (f.lower() for f in change.believed)) == (flag in added)
+                idle = self._may_be_idle(change, flag, flag in added)
                 deeds.append(Deed(change, flag in added,
                                   change.acknowledged and (believing or not idle)))
             elif change.is_courier and not flag.startswith("\\") and \

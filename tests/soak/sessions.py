@@ -304,6 +304,7 @@ class PopSession(Session):
     def __init__(self, by, connect, book):
         super().__init__(by, connect, book)
         self.messages = []
+        self._seen = []  # (when, token) of what RETR marks
 
     def look(self, quiet=False, bodies=1.0):
         """UIDL, and TOP of each message: of its first lines only, or whole."""
@@ -339,12 +340,6 @@ class PopSession(Session):
                 self.messages[number] = PopSighting(uidl, token_in(data), digest(data))
         finally:
             self._seen.append((start, self.messages[number].token))
-
-    @property
-    def _seen(self):
-        if not hasattr(self, "_retrieved"):
-            self._retrieved = []
-        return self._retrieved
 
     def leave(self, delete, politely):
         """DELE of messages by index, then QUIT, or just the end of the connection."""

@@ -153,7 +153,10 @@ ARTEFACTS = {
     "courier-keywords": [put("a"), change(5, "a", ["Junk"]),
                          change(5.5, "a", ["Later"], by=COURIER),
                          listing(20, (1, "a", ["Later"]))],
-    "courier-stale-store": [
+    "idle-store of a Dovecot whose mount was dead": [
+        put("a"), Fault(4.9, 5.05, "courierfs@mount1", "courierfs"), change(5, "a", ["Junk"]),
+        listing(20, (1, "a", []), by=COURIER)],
+    "idle-store of a Courier that had not looked": [
         put("a"), change(5, "a", ["Junk"]), change(10, "a", remove=["Junk"]),
         change(15, "a", ["Junk"], by=COURIER, believed=["Junk"]), listing(20, (1, "a", []))],
     "pop3-race-courier": [

@@ -192,7 +192,7 @@ static void record(const char *text, const struct acl *before, const struct acl 
 
 #define DEFAULT "owner aceilrstwx\nadministrators aceilrstwx\n"
 
-/* A first Dovecot file gives nobody more under Courier; its `a` for the owner aside. */
+/* A first Dovecot file gives nobody more under Courier; the owner's `a` and `p` aside. */
 static void records_no_more(void **state)
 {
     (void)state;
@@ -207,7 +207,7 @@ static void records_no_more(void **state)
         for (size_t i = 0; i < PERSONS; i++) {
             struct person person = person_of(i);
             unsigned may = dovecot_grants(&wanted, &person);
-            may |= person.is_owner ? DOVECOT_ACL_ADMIN : 0;
+            may |= person.is_owner ? DOVECOT_ACL_ADMIN | DOVECOT_ACL_POST : 0;
             unsigned more = courier_grants(text.data, &person) & ~may;
             if (more != 0)
                 tell("recorded", i, more, text.data, &wanted);
@@ -238,7 +238,7 @@ static void changes_no_more(void **state)
         for (size_t i = 0; i < PERSONS; i++) {
             struct person person = person_of(i);
             unsigned may = dovecot_grants(&wanted, &person) | courier_grants(terminated, &person);
-            may |= person.is_owner ? DOVECOT_ACL_ADMIN : 0;
+            may |= person.is_owner ? DOVECOT_ACL_ADMIN | DOVECOT_ACL_POST : 0;
             unsigned more = courier_grants(text.data, &person) & ~may;
             if (more != 0)
                 tell(terminated, i, more, text.data, &wanted);
@@ -279,6 +279,8 @@ static void shows_the_usual(void **state)
     assert_shown(DEFAULT "user=bob lrs\n-user=eve w\n", OWNER "user=bob lrs\n-user=eve w\n");
     assert_shown("owner alr\nanyone lr\nuser=bob c\n-user=bob r\n",
                  "anyone lr\nowner lrpa\nuser=bob lk\n");
+    assert_shown("owner alr\nanyone l\nuser=bob rs\n-user=bob ls\n",
+                 "anyone l\nowner lrpa\nuser=bob rs\n-user=bob s\n");
     assert_shown(DEFAULT "group=g w\nanonymous l\nanyone r\nauthenticated lrw\n",
                  "anyone lr\nauthenticated lr\ngroup=g lrw\n" OWNER);
     assert_shown(DEFAULT "-group=g w\nuser=bob lw\n-user=eve r\n",
