@@ -145,13 +145,30 @@ int keys_record(struct mailbox *mailbox, struct sources *sources, const struct u
     return write_keys(mailbox, sources, &keys);
 }
 
-int keys_fix_guid(struct mailbox *mailbox, struct sources *sources)
+static int rewrite_with_guid(struct mailbox *mailbox, struct sources *sources)
 {
-    if (sources->keys.guid[0] != '\0' && sources->keys.uidvalidity == sources->db.uidvalidity)
-        return 0;
     NEW_KEYS_AUTO keys = {.text = BUF_EMPTY};
     int result = copy_kept(sources, 0, &keys);
     if (result == 0)
         result = buf_error(&keys.text);
     return result < 0 ? result : write_keys(mailbox, sources, &keys);
+}
+
+int keys_fix_guid(struct mailbox *mailbox, struct sources *sources)
+{
+    if (sources->keys.guid[0] != '\0' && sources->keys.uidvalidity == sources->db.uidvalidity)
+        return 0;
+    return rewrite_with_guid(mailbox, sources);
+}
+
+int keys_record_guid(struct mailbox *mailbox, struct sources *sources, struct span guid)
+{
+    char now[UIDLIST_GUID_LEN + 1];
+    sources_guid(mailbox, sources, now);
+    if (span_equals(guid, now))
+        return 0;
+    memcpy(sources->keys.guid, guid.text, UIDLIST_GUID_LEN);
+    sources->keys.guid[UIDLIST_GUID_LEN] = '\0';
+    sources->keys.uidvalidity = sources->db.uidvalidity;
+    return rewrite_with_guid(mailbox, sources);
 }

@@ -376,6 +376,8 @@ static int record_whole_list(struct mailbox *mailbox, struct span text, bool *ag
     }
     struct uid_outcome outcome;
     result = uids_record_in(mailbox, &sources, claims, count, header.uidnext, &outcome);
+    if (result == 0 && header.guid.len > 0)
+        result = keys_record_guid(mailbox, &sources, header.guid);
     *agrees_r = outcome.refused == 0 && sound;
     return result;
 }

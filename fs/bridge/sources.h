@@ -72,5 +72,7 @@ int move_new_to_cur(struct mailbox *mailbox, bool (*needed)(const void *arg, str
 /* keys_file.c: writes down those keys of the claims that Courier has no home for. */
 int keys_record(struct mailbox *mailbox, struct sources *sources, const struct uid_claim *claims,
                 size_t count);
-/* Fixes the mailbox's GUID in the keys file. */
+/* Fixes the mailbox's GUID in the keys file, so that it no longer depends on the path. */
 int keys_fix_guid(struct mailbox *mailbox, struct sources *sources);
+/* Makes GUID, valid and as Dovecot wrote it, the mailbox's (dsync sets it), unless it is already. */
+int keys_record_guid(struct mailbox *mailbox, struct sources *sources, struct span guid);

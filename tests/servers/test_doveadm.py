@@ -8,6 +8,8 @@ from servers.answers import Answers, ask_imap, ask_pop3, same
 from servers.courier_files import messages
 from servers.store import ANN, BOB, CEM, EVE, FAY, GUS, letter
 
+HAL = "hal@example.org"  # has no mail yet
+
 FORMATS = ("mdbox", "sdbox")
 
 
@@ -123,3 +125,47 @@ def test_expunge_and_import(site):
     folders = site.agree(BOB).folders
     assert 2 not in folders["INBOX"].messages
     assert all({"\\Flagged", "Word"} <= m.flags for m in folders["INBOX"].messages.values())
+
+
+def test_two_way_sync(site):
+    """Into an account that has nothing yet, and back and forth: it converges, and Courier has it."""
+    site.courier.make_maildir(site.store.maildir(HAL))
+    other = {"mail_location": f"mdbox:{site.dovecot.home}/other"}
+    with site.dovecot.imap(HAL, **other) as imap:
+        imap.command("CREATE INBOX.Away")
+        for number in range(3):
+            imap.append("INBOX", letter(700 + number), "\\Seen Imported")
+            imap.append("INBOX.Away", letter(710 + number), "\\Answered")
+
+    def ask_other():
+        with site.dovecot.imap(HAL, **other) as imap:
+            return ask_imap(imap)[0]
+
+    def synced():
+        site.dovecot.doveadm(HAL, "sync", other["mail_location"])
+        here = site.agree(HAL).folders
+        assert ask_other() == here
+        return here, status(site, HAL), status(site, HAL, **other)
+
+    first, guids, other_guids = synced()
+    assert guids == other_guids, "a mailbox has one GUID on both sides"
+    assert sum(len(folder.messages) for folder in first.values()) == 6
+    assert synced() == (first, guids, guids), "nothing is left to do"
+    with site.courier.imap(site.store.maildir(HAL)) as imap:
+        imap.append("INBOX", letter(720), "\\Flagged")
+    with site.dovecot.imap(HAL, **other) as imap:
+        imap.select("INBOX.Away")
+        imap.command("STORE 1 +FLAGS (\\Deleted)")
+        imap.command("EXPUNGE")
+    second, guids, _ = synced()
+    assert len(second["INBOX"].messages) == 4 and len(second["INBOX.Away"].messages) == 2
+    site.mount.remount(forget=True)
+    site.dovecot.forget_index()
+    assert synced() == (second, guids, guids), "the GUIDs are not state of ours"
+
+
+def status(site, user, **settings):
+    """{folder: (UIDVALIDITY, GUID)}, as doveadm tells."""
+    rows = site.dovecot.doveadm(user, "-f", "tab", "mailbox", "status", "uidvalidity guid", "*",
+                                **settings).splitlines()[1:]
+    return dict(row.split("\t", 1) for row in rows)
