@@ -2,10 +2,10 @@
 
 import pytest
 
-from servers.courier_files import SUBSCRIPTIONS, edit
+from servers.courier_files import SUBSCRIPTIONS, UidDatabase, edit
 from servers.imap import encode_folder
 from servers.lab import as_mail_user
-from servers.store import ANN, BOB, GUS
+from servers.store import ANN, BOB, GUS, letter
 
 ODD_LINES = ["#shared.bob.public", "Not.below.INBOX", "INBOX.No.such.folder"]
 
@@ -78,6 +78,34 @@ def test_no_final_newline(site):
         assert set(imap.folders("LSUB")) == before
         imap.command("SUBSCRIBE INBOX.Lists")
     assert site.agree(ANN).subscriptions == before | {"INBOX.Lists"}
+
+
+def test_a_store_of_an_older_courier(site):
+    """Before 5.0 Courier kept names in modified UTF-7, on disk and in its list: Dovecot without
+    `:UTF-8` does likewise, and every byte goes through as it is."""
+    maildir = site.store.maildir(GUS)
+    folder = encode_folder("INBOX.Entwürfe & mehr").strip('"')
+    with as_mail_user():
+        for part in ("cur", "new", "tmp"):
+            (maildir / folder.removeprefix("INBOX") / part).mkdir(mode=0o700, parents=True)
+        (maildir / SUBSCRIPTIONS).write_text(f"{folder}\n", encoding="ascii")
+    name, _, domain = GUS.partition("@")
+    old = {"mail_location": f"maildir:{site.mount.point}/{domain}/{name}/Maildir"
+                            f":INDEX={site.dovecot.index}/old/{domain}/{name}"}
+    with site.dovecot.imap(GUS, **old) as imap:
+        assert "INBOX.Entwürfe & mehr" in imap.folders()
+        assert set(imap.folders("LSUB")) == {"INBOX.Entwürfe & mehr"}
+        imap.append("INBOX.Entwürfe & mehr", letter(1), "\\Seen")
+        imap.command("CREATE", encode_folder("INBOX.Пошта"))
+        imap.command("SUBSCRIBE", encode_folder("INBOX.Пошта"))
+    post = encode_folder("INBOX.Пошта").strip('"')
+    assert couriers_lines(site, GUS) == [folder, post]
+    assert (maildir / post.removeprefix("INBOX")).is_dir()
+    with site.dovecot.imap(GUS, **old) as imap:
+        imap.command("UNSUBSCRIBE", encode_folder("INBOX.Entwürfe & mehr"))
+    assert couriers_lines(site, GUS) == [post]
+    uids = UidDatabase.read(maildir / folder.removeprefix("INBOX")).uids
+    assert list(uids.values()) == [1]
 
 
 @pytest.mark.parametrize("forget", [False, True], ids=["kept", "deleted"])
