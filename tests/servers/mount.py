@@ -56,9 +56,10 @@ class Mount:
         if not COURIERFS.exists():
             raise FileNotFoundError("build/courierfs is missing: run make")
         with open(self.log, "ab") as log:
-            self.process = self._lab.spawn(self.command(), stdin=subprocess.DEVNULL,
-                                           stdout=log, stderr=log,
-                                           env=os.environ | self.environment)
+            # Whoever runs the tests in the background may have them ignore signals.
+            command = ["env", "--default-signal=INT,HUP", *self.command()]
+            self.process = self._lab.spawn(command, stdin=subprocess.DEVNULL, stdout=log,
+                                           stderr=log, env=os.environ | self.environment)
         wait_until(self._is_up, f"courierfs mounts on {self.point}")
 
     def _is_up(self):
