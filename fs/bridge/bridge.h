@@ -134,10 +134,11 @@ int message_list(struct bridge *bridge, const struct caller *caller, const struc
 int message_list_new(struct bridge *bridge, const struct caller *caller,
                      const struct place *mailbox, struct dir_list *list_r);
 
-/* Changes the times of `cur` in *st (its stat in the store) so that they also move when a keyword
- * does. */
+/* Changes the times in *st, the stat in the store of `cur` or of `new`, to what is shown: those of
+ * `cur` also move when a keyword does; those of `new` stay while CALLER has the lock, as its listing
+ * does, and are left alone in a directory of that name that is no mailbox's. */
 int message_dir_times(struct bridge *bridge, const struct caller *caller,
-                      const struct place *mailbox, struct stat *st);
+                      const struct place *mailbox, bool is_cur, struct stat *st);
 
 /* Rename where the source, the target or both lie in the `cur` of a mailbox. FROM_MAILBOX is NULL
  * if the source is not in a cur: then FROM is a path in the store; else it is a shown name and must

@@ -1,15 +1,24 @@
 /* What happens when the lock is granted (uidlist_lock.c), before Dovecot is told that it has it:
  *
  *   1. Courier's files are read again. A cached copy is not believed here.
- *   2. A message in `new` that has a line in the uid database is moved to `cur`: Courier would drop
- *      the line at its next scan.
+ *   2. The messages in `new` are moved to `cur`, as Courier does at each scan.
  *   3. Every file in `cur` that has no UID gets one, in Courier's order; the uid database is made
- *      if there is none. Dovecot would number them too, but in its own order, and before a
- *      message's UIDL is bound; in a mailbox only Courier's POP3 knew, the UIDLs told would be
- *      wrong.
+ *      if there is none.
  *   4. What Courier would trip over is mended: a NEXTUID that is too low, lines that end in CR LF.
  *   5. The view is brought up to date and then stays as it is until the lock is released, because
- *      Dovecot reads the list now and appends "the next UID" later. */
+ *      Dovecot reads the list now and appends "the next UID" later.
+ *
+ * Why Dovecot shall find nothing left to number. It would do so in its own order, and before a
+ * message's UIDL is bound. And it takes a failure badly (2.3.19, its source and seen with a failing
+ * fdatasync): when its list cannot be written while it syncs a mailbox, it forgets the list and goes
+ * on as if every message were gone. Its index then has them expunged for ever, and at the next sync
+ * each gets a new UID. A full disk must therefore fail here, where it costs the lock and nothing
+ * else. For the same reason lists are shown without their dead lines before there are so many of
+ * them that Dovecot would rewrite the list for it (present.c); and mail that is delivered while the
+ * lock is held waits for the next one (message_list_new).
+ *
+ * \Recent is what Dovecot calls a message that it meets in `new`. So it is shown the names of what
+ * was moved there, once; it tries to move them, and takes it that another process was quicker. */
 #include <errno.h>
 #include <stdlib.h>
 #include "base/cleanup.h"
@@ -18,8 +27,6 @@
 #include "bridge/sources.h"
 #include "courier/name.h"
 
-/* Lines of deleted messages do no harm; fewer than this are left for the next rewrite. */
-#define DELETED_MANY 32
 /* Courier's UIDVALIDITY of a new uid database (seen: the file's mtime minus this). */
 #define COURIER_EPOCH 1000000000
 
@@ -37,11 +44,6 @@ static int map_lines(const struct uiddb *db, struct base_map *map)
     for (size_t i = 0; result == 0 && i < db->count; i++)
         result = base_map_put(map, (uint32_t)i);
     return result;
-}
-
-static bool has_line(const void *arg, struct span base)
-{
-    return base_map_find(arg, base) != BASE_MAP_NONE;
 }
 
 static int compare_lines(const void *a, const void *b)
@@ -131,7 +133,7 @@ static bool many_deleted(const struct mailbox *mailbox, const struct uiddb *db)
     size_t deleted = 0;
     for (size_t i = 0; i < mailbox->deleted.len; i++)
         deleted += mailbox->deleted.data[i] == '\n';
-    return deleted >= DELETED_MANY && deleted * 4 >= db->count;
+    return deleted * DEAD_LINES_SHARE >= db->count && deleted > 0;
 }
 
 static bool may_have_uid(const struct dir_list *cur, const struct dir_entry *entry)
@@ -255,29 +257,6 @@ static int complete_cur(struct mailbox *mailbox, struct sources *sources, struct
     return 0;
 }
 
-static bool is_any(const void *arg, struct span base)
-{
-    (void)arg;
-    (void)base;
-    return true;
-}
-
-/* Step 2. For Dovecot's POP3 server everything moves, as courierpop3d moves it at login: so that
- * its messages get UIDs, and their places in the order, as Courier would give them. */
-static int move_from_new(struct mailbox *mailbox, const struct uiddb *db, bool is_pop3)
-{
-    if (is_pop3)
-        return move_new_to_cur(mailbox, is_any, NULL);
-    if (db->count == 0)
-        return 0;
-    struct base_map known;
-    int result = map_lines(db, &known);
-    if (result == 0)
-        result = move_new_to_cur(mailbox, has_line, &known);
-    base_map_release(&known);
-    return result;
-}
-
 /* Dovecot was shown a next UID that the uid database does not know of: it was restored from a
  * backup, or what Dovecot gave out could not be recorded. Courier must not give it out either. */
 static void raise_next(const struct mailbox *mailbox, struct sources *sources)
@@ -289,10 +268,31 @@ static void raise_next(const struct mailbox *mailbox, struct sources *sources)
     }
 }
 
+static bool is_any(const void *arg, struct span base)
+{
+    (void)arg;
+    (void)base;
+    return true;
+}
+
+#define NEW_LISTINGS 3
+
+/* Step 2. new_time is not newer than the last listing: what came after that listing shows as a change
+ * to Dovecot once the lock is gone. */
+static int empty_new(struct mailbox *mailbox)
+{
+    struct stat dir = {0};
+    int moved = 1;
+    for (int i = 0; moved > 0 && i < NEW_LISTINGS; i++) {
+        moved = move_new_to_cur(mailbox, is_any, NULL, &mailbox->moved, &dir);
+        mailbox->new_time = dir.st_mtim;
+    }
+    return moved < 0 ? moved : 0;
+}
+
 int grant_prepare(struct mailbox *mailbox, const struct caller *caller)
 {
     bool is_pop3 = pop3_is_caller(mailbox, caller);
-    mailbox->lock.is_pop3 = is_pop3 && !mailbox->bridge->store->read_only;
     if (!mailbox->cache_asked) {
         mailbox->cache_asked = true;
         view_recall(mailbox);
@@ -306,7 +306,7 @@ int grant_prepare(struct mailbox *mailbox, const struct caller *caller)
     if (result == 0 && sources.present[SOURCE_UIDDB])
         raise_next(mailbox, &sources);
     if (result == 0)
-        result = move_from_new(mailbox, &sources.db, is_pop3);
+        result = empty_new(mailbox);
     if (result == 0)
         result = complete_cur(mailbox, &sources, &cur);
     if (result == 0)

@@ -27,6 +27,7 @@ static struct mailbox *new_mailbox(struct bridge *bridge, const struct place *di
     mailbox->bridge = bridge;
     mailbox->device = dir->device;
     mailbox->inode = dir->inode;
+    mailbox->moved = mailbox->cur = DIR_LIST_EMPTY;
     pthread_mutex_init(&mailbox->mutex, NULL);
     return mailbox;
 }
@@ -64,6 +65,7 @@ static void free_mailbox(struct mailbox *mailbox)
     mailbox_forget_view(mailbox);
     keyword_state_release(&mailbox->keywords);
     dir_list_release(&mailbox->cur);
+    dir_list_release(&mailbox->moved);
     buf_release(&mailbox->deleted);
     buf_release(&mailbox->acl_base);
     arrivals_forget(mailbox);

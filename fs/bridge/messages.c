@@ -153,9 +153,28 @@ int message_list(struct bridge *bridge, const struct caller *caller, const struc
     return result;
 }
 
-/* At the grant of the lock to a POP3 server everything was moved from new to cur and numbered in
- * Courier's order (grant.c). What is delivered since is for the next look: were it shown now, Dovecot
- * would append it without a place in that order. The mtime of `new` says that there is more. */
+/* While the lock is held, its owner sees `new` as it was at the grant: see grant.c. */
+static bool sees_new_of_grant(const struct mailbox *mailbox, const struct caller *caller)
+{
+    return mailbox->lock.held && mailbox->lock.pid == caller->pid &&
+           !mailbox->bridge->store->read_only;
+}
+
+/* What was moved out of `new` at the grant, once. What has no UID all the same is gone by now. */
+static int list_moved(struct mailbox *mailbox, struct dir_list *list_r)
+{
+    int result = 0;
+    for (size_t i = 0; i < mailbox->moved.count && result == 0; i++) {
+        const struct dir_entry *entry = &mailbox->moved.entries[i];
+        struct span name = dir_entry_name(&mailbox->moved, entry);
+        struct uidlist_record record;
+        if (view_find_base(&mailbox->view, name_base(name), &record))
+            result = dir_list_add(list_r, name, entry->ino, entry->type);
+    }
+    dir_list_release(&mailbox->moved);
+    return result;
+}
+
 int message_list_new(struct bridge *bridge, const struct caller *caller, const struct place *place,
                      struct dir_list *list_r)
 {
@@ -164,32 +183,38 @@ int message_list_new(struct bridge *bridge, const struct caller *caller, const s
     int result = mailbox_enter(bridge, caller, place, &mailbox);
     if (result < 0)
         return result;
-    bool later = mailbox->lock.held && mailbox->lock.pid == caller->pid && mailbox->lock.is_pop3;
     BUF_AUTO path = BUF_EMPTY;
-    if (!later)
+    if (sees_new_of_grant(mailbox, caller)) {
+        result = list_moved(mailbox, list_r);
+    } else {
         result = store_join(&path, mailbox->path, "new");
-    if (!later && result == 0)
-        result = store_list_messages(bridge->store, path.data, list_r);
+        if (result == 0)
+            result = store_list_messages(bridge->store, path.data, list_r);
+    }
     mailbox_leave(mailbox);
+    if (result < 0)
+        dir_list_release(list_r);
     return result;
 }
 
+/* Dovecot asks only whether a time differs, not whether it is later. */
 int message_dir_times(struct bridge *bridge, const struct caller *caller, const struct place *place,
-                      struct stat *st)
+                      bool is_cur, struct stat *st)
 {
     struct mailbox *mailbox;
     int result = mailbox_enter(bridge, caller, place, &mailbox);
     if (result < 0)
-        return result;
-    result = keywords_load(mailbox);
-    uint64_t shown = mailbox->keywords.shown;
+        return result == -ENOTDIR && !is_cur ? 0 : result;
+    if (is_cur) {
+        result = keywords_load(mailbox);
+        uint64_t shown = mailbox->keywords.shown % 1000000000U;
+        if (result == 0)
+            st->st_mtim.tv_nsec = (long)(((uint64_t)st->st_mtim.tv_nsec + shown) % 1000000000U);
+    } else if (sees_new_of_grant(mailbox, caller)) {
+        st->st_mtim = mailbox->new_time;
+    }
     mailbox_leave(mailbox);
-    if (result < 0)
-        return result;
-    /* Dovecot asks only whether the time differs, not whether it is later. */
-    st->st_mtim.tv_nsec =
-        (long)(((uint64_t)st->st_mtim.tv_nsec + shown % 1000000000U) % 1000000000U);
-    return 0;
+    return result;
 }
 
 /* ---- changes --------------------------------------------------------------------------------- */

@@ -22,7 +22,8 @@
  *     one that was shown stays, because a client has seen it;
  *   - the list comes from the cache, to be shown for the first time since the mount, and its header
  *     does not say the next UID (a session that outlived the old mount reads it from its start);
- *   - a quarter of the lines are dead;
+ *   - a fifth of the lines are dead: Dovecot would rewrite the list for a quarter (grant.c says why
+ *     it shall not);
  *   - Dovecot's POP3 server opens the list, and lines that were appended since O was last given out
  *     are not at their place in Courier's order. (Nobody else asks for O, so nobody else pays.)
  *
@@ -47,9 +48,6 @@
 #include "base/cleanup.h"
 #include "bridge/sources.h"
 #include "courier/name.h"
-
-/* Fewer dead lines are not worth a reading of the whole list. */
-#define DEAD_LINES_MIN 32
 
 void add_format_uidl(struct buf *out, uint32_t uid, uint32_t uidvalidity)
 {
@@ -228,7 +226,7 @@ static struct verdict compare(struct line_maker *maker, uint32_t next)
             return anew;
     }
     dead += view->count - shown;
-    if (dead >= DEAD_LINES_MIN && dead * 4 >= view->count)
+    if (dead > 0 && dead * DEAD_LINES_SHARE >= view->count)
         return anew;
 
     uint32_t implied = view_implied_next(view);

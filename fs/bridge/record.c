@@ -60,7 +60,8 @@
 
 /* ---- new to cur ------------------------------------------------------------------------------ */
 
-/* Rename that never replaces a message. */
+/* Rename that never replaces a message. 1: it is not in `new` any more; 0: a message of that name is in
+ * cur, there is nothing to do for us; -errno. */
 static int move_message(struct mailbox *mailbox, struct span name)
 {
     struct store *store = mailbox->bridge->store;
@@ -80,12 +81,13 @@ static int move_message(struct mailbox *mailbox, struct span name)
         else if (result == -ENOENT)
             result = store_rename(store, from.data, to.data, 0);
     }
-    /* Another server moved it, or a message of that name is in cur: nothing to do for us. */
-    return result == -ENOENT || result == -EEXIST ? 0 : result;
+    if (result == -EEXIST)
+        return 0;
+    return result == 0 || result == -ENOENT ? 1 : result;
 }
 
 int move_new_to_cur(struct mailbox *mailbox, bool (*needed)(const void *arg, struct span base),
-                    const void *arg)
+                    const void *arg, struct dir_list *moved_r, struct stat *dir_r)
 {
     struct store *store = mailbox->bridge->store;
     if (store->read_only)
@@ -95,12 +97,20 @@ int move_new_to_cur(struct mailbox *mailbox, bool (*needed)(const void *arg, str
     DIR_LIST_AUTO list = DIR_LIST_EMPTY;
     if (result == 0)
         result = store_list_messages(store, path.data, &list);
-    for (size_t i = 0; result == 0 && i < list.count; i++) {
-        struct span name = dir_entry_name(&list, &list.entries[i]);
-        if (name.text[0] != '.' && needed(arg, name_base(name)))
-            result = move_message(mailbox, name);
+    int count = 0;
+    for (size_t i = 0; result >= 0 && i < list.count; i++) {
+        const struct dir_entry *entry = &list.entries[i];
+        struct span name = dir_entry_name(&list, entry);
+        if (name.text[0] == '.' || !needed(arg, name_base(name)))
+            continue;
+        result = move_message(mailbox, name);
+        count += result > 0;
+        if (result > 0 && moved_r != NULL)
+            result = dir_list_add(moved_r, name, entry->ino, entry->type);
     }
-    return result;
+    if (dir_r != NULL)
+        *dir_r = list.dir;
+    return result < 0 ? result : count;
 }
 
 /* ---- claims ---------------------------------------------------------------------------------- */
@@ -129,9 +139,9 @@ static int claims_move_to_cur(struct mailbox *mailbox, const struct uid_claim *c
     for (size_t i = 0; result == 0 && i < count; i++)
         result = base_map_put(&by_base.map, (uint32_t)i);
     if (result == 0)
-        result = move_new_to_cur(mailbox, is_claimed, &by_base);
+        result = move_new_to_cur(mailbox, is_claimed, &by_base, NULL, NULL);
     base_map_release(&by_base.map);
-    return result;
+    return result < 0 ? result : 0;
 }
 
 /* ---- the write ------------------------------------------------------------------------------- */

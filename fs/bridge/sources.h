@@ -65,9 +65,11 @@ int uids_record_in(struct mailbox *mailbox, struct sources *sources, const struc
                    size_t count, uint32_t uidnext_floor, struct uid_outcome *outcome_r);
 /* Writes the uid database as it is in SOURCES, if the lock is still ours and nobody replaced it. */
 int uiddb_commit(struct mailbox *mailbox, struct sources *sources);
-/* Moves messages of `new` whose base name NEEDED accepts to `cur`. */
+/* Lists `new` once and moves the messages there whose base name NEEDED accepts to `cur`. How many are
+ * not in `new` any more; -errno. Their names there are added to moved_r, *dir_r is the directory as it
+ * was before it was listed (both may be NULL). In a store that is read only: 0, and nothing else. */
 int move_new_to_cur(struct mailbox *mailbox, bool (*needed)(const void *arg, struct span base),
-                    const void *arg);
+                    const void *arg, struct dir_list *moved_r, struct stat *dir_r);
 
 /* keys_file.c: writes down those keys of the claims that Courier has no home for. */
 int keys_record(struct mailbox *mailbox, struct sources *sources, const struct uid_claim *claims,

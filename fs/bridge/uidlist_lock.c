@@ -131,6 +131,7 @@ static void let_go(struct mailbox *mailbox)
         buf_clear(&list->pending);
     keywords_forget_unnamed(mailbox);
     arrivals_forget(mailbox);
+    dir_list_release(&mailbox->moved);
 }
 
 void lock_abandon(struct mailbox *mailbox)

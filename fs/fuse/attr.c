@@ -33,11 +33,11 @@ static int show_store(struct fs *fs, const struct caller *caller, struct node *n
                       struct stat *st)
 {
     int error = 0;
-    if (node->role == ROLE_CUR) {
+    if (node->role == ROLE_CUR || node->role == ROLE_NEW) {
         struct directory dir;
         error = directory_locate(fs, node, &dir);
         if (error == 0)
-            error = message_dir_times(fs->bridge, caller, &dir.mailbox, st);
+            error = message_dir_times(fs->bridge, caller, &dir.mailbox, node->role == ROLE_CUR, st);
     }
     fs_show(fs, st);
     return error;

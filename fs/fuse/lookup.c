@@ -93,8 +93,9 @@ int lookup_enter(struct fs *fs, const struct caller *caller, const struct direct
     if (node == NULL)
         return -ENOMEM;
     struct stat shown = *st;
-    if (node->role == ROLE_CUR) {
-        int error = message_dir_times(fs->bridge, caller, &dir->place, &shown);
+    if (node->role == ROLE_CUR || node->role == ROLE_NEW) {
+        int error =
+            message_dir_times(fs->bridge, caller, &dir->place, node->role == ROLE_CUR, &shown);
         if (error != 0) {
             node_unref(fs->nodes, node, 1);
             return error;

@@ -19,11 +19,17 @@ def uid_of(reply):
 def test_new_mail_by_noop(site):
     """Mail that arrives below the mount is there at the next NOOP, with Courier's next UID."""
     with site.dovecot.imap(ANN) as imap:
-        next_uid = int(imap.select("INBOX").code("UIDNEXT"))
+        reply = imap.select("INBOX")
+        next_uid = int(reply.code("UIDNEXT"))
+        recent = reply.named("RECENT")[-1].number
         for number in range(3):
             deliver(site.store.maildir(ANN), letter(number))
-            assert imap.command("NOOP").named("EXISTS")
+            reply = imap.command("NOOP")
+            assert reply.named("EXISTS")
+            assert reply.named("RECENT")[-1].number == recent + number + 1
             assert imap.uids()[-1] == next_uid + number
+    with site.dovecot.imap(ANN) as imap:
+        assert imap.select("INBOX").named("RECENT")[-1].number == 0
     answers = site.agree(ANN)
     assert answers.folders["INBOX"].next_uid == next_uid + 3
 

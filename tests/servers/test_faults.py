@@ -228,20 +228,29 @@ class Append(WithCompetitor):
 
 
 class Arrival(Selected):
-    """New mail, seen by NOOP, in a mailbox that POP3 uses, too."""
+    """New mail, seen by NOOP, in a mailbox that POP3 uses, too; and a flag that Courier set, so that
+    Dovecot looks at all messages: those that its list lacks then are gone to it for ever."""
 
     template = JAN
     message = letter(901)
 
     def meanwhile(self):
-        deliver(self.site.store.maildir(self.user), self.message)
+        maildir = self.site.store.maildir(self.user)
+        with self.site.courier.imap(maildir) as imap:
+            imap.select("INBOX")
+            imap.command("STORE 1 +FLAGS (\\Flagged)")
+        deliver(maildir, self.message)
 
     def act(self):
-        self.session.command("NOOP")
+        reply = self.session.command("NOOP", expect=None)
+        assert not reply.named("EXPUNGE"), reply
+        if reply.status != "OK":
+            raise Refused(reply)
         self.session.command("UID FETCH 1:* (UID BODY.PEEK[])")
 
     def change(self):
-        return Change(added={"INBOX": {wire_digest(self.message): None}})
+        return Change(added={"INBOX": {wire_digest(self.message): None}},
+                      flags={self.by_uid()[0]: frozenset({"\\Seen", "\\Flagged"})})
 
 
 class Keyword(Selected):
