@@ -121,7 +121,7 @@ byte named[UID_LIMIT + 1]; /* the message's number + 1 */
 bool same[ACTORS + 1]; /* the uid database is still the file that this actor read */
 byte mine[ACTORS + 1]; /* the lock that it believes to hold */
 byte opened[3];        /* another's lock that a node has open to break it */
-bool fcntl[3];         /* and has locked with fcntl */
+bool excludes[3];       /* and has locked with fcntl */
 byte highest_next[3];  /* mailbox.highest_next */
 byte crashes, deletions, misses, steals;
 
@@ -137,6 +137,14 @@ inline tell(message, uid)
     named[uid] = message + 1;
     told[message] = uid
 }
+
+/* What was in the uid database was told then; here counts what never was. */
+#define tell_claim(message)                                                                        \
+    if                                                                                             \
+    :: IS_THERE(message) && claim[message] != 0 && named[claim[message]] != message + 1 ->         \
+        tell(message, claim[message])                                                              \
+    :: else                                                                                        \
+    fi
 
 /* Every new uid database, whoever made it. */
 inline check_database()
@@ -413,7 +421,7 @@ died:
 /* The daemon's end: Dovecot's process lives on. */
 #undef die
 #define die(actor)                                                                                 \
-    end_process(DAEMON(actor)); opened[actor] = 0; fcntl[actor] = false; highest_next[actor] = 0;  \
+    end_process(DAEMON(actor)); opened[actor] = 0; excludes[actor] = false; highest_next[actor] = 0;  \
     left = false; forget_work(actor); free_inodes()
 
 /* lock_still_ours(): the inode and the content. */
@@ -430,7 +438,18 @@ died:
 #define DATABASE_IS_SAME same[me]
 #endif
 
-/* uiddb_commit(): check_before_commit(), which are two looks, and the rename. */
+/* check_before_commit(): two looks. */
+#define CHECK(on_failure)                                                                          \
+    if                                                                                             \
+    :: STEP(!LOCK_IS_OURS -> skip); goto on_failure                                                \
+    :: STEP(LOCK_IS_OURS -> skip)                                                                  \
+    fi;                                                                                            \
+    if                                                                                             \
+    :: STEP(!DATABASE_IS_SAME -> skip); goto on_failure                                            \
+    :: STEP(DATABASE_IS_SAME -> skip)                                                              \
+    fi
+
+/* uiddb_commit(). */
 #ifdef QUICK_COMMIT
 #define COMMIT(on_failure)                                                                         \
     if                                                                                             \
@@ -439,16 +458,29 @@ died:
     fi
 #else
 #define COMMIT(on_failure)                                                                         \
-    if                                                                                             \
-    :: STEP(!LOCK_IS_OURS -> skip); goto on_failure                                                \
-    :: STEP(LOCK_IS_OURS -> skip)                                                                  \
-    fi;                                                                                            \
-    if                                                                                             \
-    :: STEP(!DATABASE_IS_SAME -> skip); goto on_failure                                            \
-    :: STEP(DATABASE_IS_SAME -> skip)                                                              \
-    fi;                                                                                            \
+    CHECK(on_failure);                                                                             \
     STEP(rename_database(me))
 #endif
+
+/* uids_record_in(), after the merge: a claim was refused, so the uid database may have gone on
+ * without us; then the messages that are claimed are moved, and it is replaced. */
+#ifdef MUTANT_REFUSAL_IS_SILENT
+#define CHECK_REFUSED(on_failure) skip
+#else
+#define CHECK_REFUSED(on_failure)                                                                  \
+    if                                                                                             \
+    :: refused -> CHECK(on_failure)                                                                \
+    :: else                                                                                        \
+    fi
+#endif
+#define RECORD(on_failure)                                                                         \
+    STEP(read_database(me); merge_claims());                                                       \
+    CHECK_REFUSED(on_failure);                                                                     \
+    MOVE_CLAIMED_TO_CUR;                                                                           \
+    if                                                                                             \
+    :: changed -> COMMIT(on_failure); changed = false                                              \
+    :: else                                                                                        \
+    fi
 
 /* claims.c, may_have(). */
 #ifdef MUTANT_ACCEPT_ANY_UID
@@ -654,13 +686,7 @@ dovecot:
         MAY_NOTICE_LOSS;
         if
         :: mine[me] != 0 ->
-            STEP(read_database(me); merge_claims());
-            MOVE_CLAIMED_TO_CUR;
-            if
-            :: changed -> COMMIT(let_go); changed = false
-            :: else
-            fi;
-            if :: refused -> goto let_go :: else fi
+            RECORD(let_go)
 #ifdef MUTANT_LOSS_FORGOTTEN
         :: mine[me] == 0 -> skip
 #else
@@ -682,7 +708,9 @@ dovecot:
     STEP(
         m = 0;
         do
-        :: m < MESSAGES -> if :: claim[m] != 0 && IS_THERE(m) -> tell(m, claim[m]) :: else fi; m++
+        :: m < MESSAGES ->
+            tell_claim(m);
+            m++
         :: else -> break
         od );
 #endif
@@ -694,19 +722,7 @@ dovecot:
     :: mine[me] == 0 -> goto not_recorded
     :: else
     fi;
-    STEP(read_database(me); merge_claims());
-    MOVE_CLAIMED_TO_CUR;
-    if
-    :: changed -> COMMIT(not_recorded); changed = false
-    :: else
-    fi;
-#ifndef MUTANT_REFUSAL_IS_SILENT
-    /* A claim was refused: is the lock still ours? */
-    if
-    :: refused -> if :: STEP(!LOCK_IS_OURS -> skip); goto not_recorded :: STEP(LOCK_IS_OURS -> skip) fi
-    :: else
-    fi;
-#endif
+    RECORD(not_recorded);
     goto tell_clients;
 
 not_recorded:
@@ -720,7 +736,7 @@ tell_clients:
         m = 0;
         do
         :: m < MESSAGES ->
-            if :: IS_THERE(m) && claim[m] != 0 -> tell(m, claim[m]) :: else fi;
+            tell_claim(m);
             if :: claim[m] != 0 -> view[m] = claim[m] :: else fi;
             if :: claim[m] >= highest_next[me] -> highest_next[me] = claim[m] + 1 :: else fi;
             claim[m] = 0;
@@ -794,23 +810,23 @@ break_lock:
 #ifdef MUTANT_NO_FCNTL
 #define OTHER_BREAKS false
 #else
-#define OTHER_BREAKS (fcntl[OTHER_NODE(me)] && opened[OTHER_NODE(me)] == opened[me])
+#define OTHER_BREAKS (excludes[OTHER_NODE(me)] && opened[OTHER_NODE(me)] == opened[me])
 #endif
 #define IS_TO_BREAK                                                                                \
     (!OTHER_BREAKS &&                                                                              \
      (left -> owner[opened[me]] % DEAD == me : IS_STALE(opened[me], me)))
     if
     :: STEP(!IS_TO_BREAK -> left = false; opened[me] = 0; free_inodes()); goto idle
-    :: STEP(IS_TO_BREAK -> left = false; fcntl[me] = true)
+    :: STEP(IS_TO_BREAK -> left = false; excludes[me] = true)
     fi;
 #ifndef MUTANT_BREAK_UNMARKED
     STEP(count_steal(opened[me]); owner[opened[me]] = DAEMON(me));
 #endif
     if
-    :: STEP(lock != opened[me] -> opened[me] = 0; fcntl[me] = false; free_inodes()); goto idle
+    :: STEP(lock != opened[me] -> opened[me] = 0; excludes[me] = false; free_inodes()); goto idle
     :: STEP(lock == opened[me] -> skip)
     fi;
-    STEP(opened[me] = 0; fcntl[me] = false; unlink_lock());
+    STEP(opened[me] = 0; excludes[me] = false; unlink_lock());
     goto idle;
 #endif
 
