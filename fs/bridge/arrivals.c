@@ -106,6 +106,8 @@ static int claim_arrivals(struct mailbox *mailbox, uint32_t next, struct uid_cla
 
 int arrivals_record(struct mailbox *mailbox, const struct caller *caller)
 {
+    if (lock_was_lost(mailbox, caller))
+        return -EIO;
     bool is_owner = mailbox->lock.held && mailbox->lock.pid == caller->pid;
     if (mailbox->arrival_count == 0 || !is_owner || mailbox->view.text == NULL)
         return 0;

@@ -81,25 +81,17 @@ static void *housekeeper(void *arg)
 static bool release_left_lock(void *arg, const struct held_lock_note *note)
 {
     struct bridge *bridge = arg;
-    BUF_AUTO path = BUF_EMPTY;
-    BUF_AUTO content = BUF_EMPTY;
-    char expected[320];
-    struct stat st;
-    int result = lock_path(&path, note->mailbox);
-    if (result == 0 && bridge->home == bridge->store)
+    int result = 0;
+    if (bridge->home == bridge->store)
         result = caller_become_owner(note->uid, note->gid);
+    const struct lock_identity left = {.pid = note->pid};
     if (result == 0)
-        result = store_read_file(bridge->home, path.data, 1024, &content, &st);
-    snprintf(expected, sizeof(expected), "%d:%s", (int)note->pid, bridge->home->hostname);
-    if (result == 0 && span_equals(buf_span(&content), expected)) {
-        const struct lock_identity left = {st.st_dev, st.st_ino, note->pid};
-        result = lock_release(bridge->home, note->mailbox, &left);
-        if (result == 0)
-            log_info("'%s': released the lock an earlier daemon left", note->mailbox);
-    }
+        result = lock_break_left(bridge->home, note->mailbox, &left);
     caller_become_daemon();
+    if (result == 0)
+        log_info("'%s': released the lock an earlier daemon left", note->mailbox);
     if (result < 0 && result != -ENOENT) {
-        log_error("cannot release '%s': %s", path.data, strerror(-result));
+        log_error("cannot release '%s/tmp/courier.lock': %s", note->mailbox, strerror(-result));
         return false;
     }
     return true;

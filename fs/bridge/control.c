@@ -474,6 +474,8 @@ int control_sync(struct control_file *file, const struct caller *caller)
     bool is_owner = mailbox->lock.held && mailbox->lock.pid == caller->pid;
     if (is_owner && file == mailbox->file[CONTROL_UIDLIST])
         result = uidlist_record_pending(mailbox);
+    else if (file->kind == CONTROL_UIDLIST && lock_was_lost(mailbox, caller))
+        result = -EIO;
     mailbox_leave(mailbox);
     return result;
 }

@@ -52,6 +52,13 @@ struct held_lock {
     int slot;                 /* in the table of held locks */
 };
 
+/* A process whose lock another program took away, and which has not asked for it again. */
+struct loser {
+    bool exists;
+    pid_t pid;
+    uint64_t pid_start;
+};
+
 /* The files a uidlist is made from. */
 enum source_kind { SOURCE_UIDDB, SOURCE_SIZELIST, SOURCE_KEYS, SOURCE_COUNT };
 
@@ -94,6 +101,7 @@ struct mailbox {
     struct dir_list moved; /* from new to cur at the grant, and not yet shown to the lock's owner */
     struct timespec new_time; /* the mtime of new that the lock's owner sees */
     bool grant_failed;        /* who asked for the lock last met an error, not another holder */
+    struct loser loser;
     /* In clock_milliseconds(): for letting others in, see uidlist_lock.c. */
     int64_t streak_start;
     int64_t released_at;
@@ -243,6 +251,8 @@ int lock_create(struct mailbox *mailbox, const struct caller *caller, const char
 int lock_lookup(struct mailbox *mailbox, const struct caller *caller, struct control_file **file_r);
 int lock_unlink(struct mailbox *mailbox, const struct caller *caller);
 int lock_set_times(struct mailbox *mailbox, const struct timespec times[2]);
+/* Whether CALLER works under a lock that it has no more. */
+bool lock_was_lost(const struct mailbox *mailbox, const struct caller *caller);
 /* Lets go without recording. Used when the owner died, and at unmount. */
 void lock_abandon(struct mailbox *mailbox);
 /* Housekeeping of one mailbox, whose mutex is held: an owner that died, a lock held long. */

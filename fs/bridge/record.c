@@ -206,6 +206,11 @@ int uids_record_in(struct mailbox *mailbox, struct sources *sources, const struc
     if (result < 0)
         return result;
     outcome_r->refused = merge.refused;
+    /* Refused because the uid database went on without us? Then Dovecot must not believe its UIDs. */
+    if (merge.refused > 0)
+        result = check_before_commit(mailbox, sources);
+    if (result < 0)
+        return result;
     bool raise = uidnext_floor > db->uidnext && uidnext_floor <= UIDDB_HIGHEST_UID + 1;
     if (raise)
         db->uidnext = uidnext_floor;

@@ -113,15 +113,17 @@ static void end_hold(struct mailbox *mailbox)
     }
 }
 
-static void let_go(struct mailbox *mailbox)
+/* ABANDONED: its owner has not asked for it, and may be dead. */
+static void let_go(struct mailbox *mailbox, bool abandoned)
 {
     struct bridge *bridge = mailbox->bridge;
     struct held_lock *lock = &mailbox->lock;
     home_begin(mailbox);
     end_hold(mailbox);
-    int result = lock_release(bridge->home, mailbox->path, &lock->identity);
+    int result = abandoned ? lock_break_left(bridge->home, mailbox->path, &lock->identity)
+                           : lock_release(bridge->home, mailbox->path, &lock->identity);
     home_end(mailbox);
-    if (result < 0)
+    if (result < 0 && result != -ENOENT)
         log_error("cannot release '%s/tmp/courier.lock': %s", mailbox->path, strerror(-result));
     held_locks_remove(bridge->held_locks, lock->slot);
     *lock = (struct held_lock){.held = false};
@@ -139,15 +141,24 @@ void lock_abandon(struct mailbox *mailbox)
     if (!mailbox->lock.held)
         return;
     (void)caller_become_owner(mailbox->lock.uid, mailbox->lock.gid);
-    let_go(mailbox);
+    let_go(mailbox, true);
 }
 
-/* Another program took the lock away: what its owner writes now will not be recorded. */
+/* Another program took the lock away: what its owner writes now will not be recorded, and the owner
+ * must be told so when it syncs. */
 static void lose(struct mailbox *mailbox)
 {
     log_error("'%s': the lock was taken away from process %d", mailbox->path,
               (int)mailbox->lock.pid);
+    mailbox->loser = (struct loser){true, mailbox->lock.pid, mailbox->lock.pid_start};
     lock_abandon(mailbox);
+}
+
+bool lock_was_lost(const struct mailbox *mailbox, const struct caller *caller)
+{
+    const struct loser *loser = &mailbox->loser;
+    return loser->exists && loser->pid == caller->pid &&
+           loser->pid_start == start_of_process(caller->pid);
 }
 
 void lock_housekeeping(struct mailbox *mailbox, time_t now)
@@ -240,6 +251,8 @@ int lock_create(struct mailbox *mailbox, const struct caller *caller, const char
 {
     struct bridge *bridge = mailbox->bridge;
     struct held_lock *lock = &mailbox->lock;
+    if (lock_was_lost(mailbox, caller)) /* it begins anew */
+        mailbox->loser.exists = false;
     if (lock->held) {
         if (owner_lives(lock))
             return -EEXIST;
@@ -277,7 +290,7 @@ int lock_create(struct mailbox *mailbox, const struct caller *caller, const char
     if (result < 0) {
         (void)caller_become(&mailbox->acting);
         if (lock->held)
-            let_go(mailbox);
+            let_go(mailbox, false);
     }
     return result;
 }
@@ -300,7 +313,7 @@ int lock_unlink(struct mailbox *mailbox, const struct caller *caller)
     }
     int result = uidlist_record_pending(mailbox);
     if (lock->held)
-        let_go(mailbox);
+        let_go(mailbox, false);
     return result;
 }
 

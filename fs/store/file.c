@@ -72,13 +72,8 @@ int store_ask_again(struct store *store, const char *path)
     return fd < 0 && fd != -EACCES ? fd : 0;
 }
 
-int store_read_file(struct store *store, const char *path, size_t limit, struct buf *out,
-                    struct stat *st_r)
+int store_read_opened(struct store *store, int fd, size_t limit, struct buf *out, struct stat *st_r)
 {
-    /* O_NONBLOCK: a FIFO put there by another user must not hold a thread. */
-    AUTO_FD fd = store_open(store, path, O_RDONLY | O_NONBLOCK, 0);
-    if (fd < 0)
-        return fd;
     int result = store_fstat(store, fd, st_r);
     if (result < 0)
         return result;
@@ -103,6 +98,14 @@ int store_read_file(struct store *store, const char *path, size_t limit, struct 
         if (out->len - start > limit)
             return -EFBIG;
     }
+}
+
+int store_read_file(struct store *store, const char *path, size_t limit, struct buf *out,
+                    struct stat *st_r)
+{
+    /* O_NONBLOCK: a FIFO put there by another user must not hold a thread. */
+    AUTO_FD fd = store_open(store, path, O_RDONLY | O_NONBLOCK, 0);
+    return fd < 0 ? fd : store_read_opened(store, fd, limit, out, st_r);
 }
 
 int store_join(struct buf *out, const char *dir, const char *name)

@@ -43,6 +43,9 @@ int store_ask_again(struct store *store, const char *path);
  * -EFBIG if it has more than LIMIT bytes; -EINVAL if it is not a regular file. */
 int store_read_file(struct store *store, const char *path, size_t limit, struct buf *out,
                     struct stat *st_r);
+/* The same of a file that is open. */
+int store_read_opened(struct store *store, int fd, size_t limit, struct buf *out,
+                      struct stat *st_r);
 
 /* A new version of a file, written and durable under a unique name in MAILBOX/tmp, to be put in its
  * place by rename. */

@@ -148,46 +148,122 @@ bool lock_is_stale(const struct store *store, struct span content, const struct 
     return time(NULL) - st->st_mtim.tv_sec > LOCKFILE_STALE_SECONDS;
 }
 
-static int read_and_judge(struct store *store, const char *path, pid_t asker, struct stat *st_r,
-                          bool *stale_r)
+/* ---- breaking -------------------------------------------------------------------------------- */
+
+/* What is to be broken: a lock that is stale for ASKER, or, if LEFT is given, this very lock. */
+struct breaking {
+    pid_t asker;
+    const struct lock_identity *left;
+};
+
+static bool is_to_break(const struct store *store, const struct breaking *breaking,
+                        struct span content, const struct stat *st)
+{
+    const struct lock_identity *left = breaking->left;
+    if (left == NULL)
+        return lock_is_stale(store, content, st, breaking->asker);
+    return lockfile_local_pid(content, store->hostname) == left->pid &&
+           (left->inode == 0 || (st->st_dev == left->device && st->st_ino == left->inode));
+}
+
+/* 0 if the open lock is to be broken; -EBUSY if not. */
+static int judge(struct store *store, int fd, const struct breaking *breaking, struct stat *st_r)
 {
     BUF_AUTO content = BUF_EMPTY;
-    int result = store_read_file(store, path, LOCK_CONTENT_LIMIT, &content, st_r);
+    int result = store_read_opened(store, fd, LOCK_CONTENT_LIMIT, &content, st_r);
     if (result == -EFBIG) { /* nobody's content: judged by its age */
         result = 0;
         buf_clear(&content);
     }
+    if (result < 0)
+        return result;
+    return is_to_break(store, breaking, buf_span(&content), st_r) ? 0 : -EBUSY;
+}
+
+/* Keeps every other courierfs from breaking this file until FD is closed. */
+static int exclude_others(int fd)
+{
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(fd, F_OFD_SETLK, &whole) == 0)
+        return 0;
+    /* Any other error: a server that has no such locks. Courier breaks without one, too. */
+    return errno == EAGAIN || errno == EACCES ? -EBUSY : 0;
+}
+
+/* Writes this process into the open lock. In between it is empty and young, which is no stale lock
+ * to anybody. */
+static int adopt(struct store *store, int fd)
+{
+    BUF_AUTO content = BUF_EMPTY;
+    lockfile_format(&content, getpid(), store->hostname);
+    int result = buf_error(&content);
     if (result == 0)
-        *stale_r = lock_is_stale(store, buf_span(&content), st_r, asker);
+        result = store_ftruncate(store, fd, 0);
+    if (result < 0)
+        return result;
+    ssize_t written = store_pwrite(store, fd, content.data, content.len, 0);
+    if (written < 0)
+        return (int)written;
+    return store_fsync(store, fd, true);
+}
+
+/* Another user's lock cannot be written to. It is moved away, judged again there by what came along,
+ * and linked back if it was a living one. */
+static int break_by_rename(struct store *store, const char *mailbox, const char *path,
+                           const struct breaking *breaking)
+{
+    BUF_AUTO aside = BUF_EMPTY;
+    struct stat st;
+    AUTO_FD fd = store_open(store, path, O_RDONLY | O_NONBLOCK, 0);
+    if (fd < 0)
+        return fd;
+    int result = judge(store, fd, breaking, &st);
+    if (result == 0)
+        result = store_unique_path(store, mailbox, "stalelock", &aside);
+    if (result == 0)
+        result = store_rename(store, path, aside.data, 0);
+    if (result < 0)
+        return result;
+    AUTO_FD moved = store_open(store, aside.data, O_RDONLY | O_NONBLOCK, 0);
+    result = moved < 0 ? moved : judge(store, moved, breaking, &st);
+    if (result == -EBUSY)
+        (void)store_link(store, aside.data, path);
+    (void)store_unlink(store, aside.data);
     return result;
+}
+
+static int break_lock(struct store *store, const char *mailbox, const struct breaking *breaking)
+{
+    BUF_AUTO path = BUF_EMPTY;
+    int result = lock_path(&path, mailbox);
+    if (result < 0)
+        return result;
+    AUTO_FD fd = store_open(store, path.data, O_RDWR | O_NONBLOCK, 0);
+    if (fd == -EACCES)
+        return break_by_rename(store, mailbox, path.data, breaking);
+    if (fd < 0)
+        return fd;
+    struct stat st;
+    result = exclude_others(fd);
+    if (result == 0)
+        result = judge(store, fd, breaking, &st);
+    if (result == 0)
+        result = adopt(store, fd);
+    if (result < 0)
+        return result;
+    const struct lock_identity adopted = {st.st_dev, st.st_ino, getpid()};
+    return lock_release(store, mailbox, &adopted);
 }
 
 int lock_break_stale(struct store *store, const char *mailbox, pid_t asker)
 {
-    BUF_AUTO path = BUF_EMPTY;
-    BUF_AUTO aside = BUF_EMPTY;
-    int result = lock_path(&path, mailbox);
-    if (result == 0)
-        result = store_unique_path(store, mailbox, "stalelock", &aside);
-    if (result < 0)
-        return result;
-    struct stat st;
-    bool stale = false;
-    result = read_and_judge(store, path.data, asker, &st, &stale);
-    if (result < 0)
-        return result;
-    if (!stale)
-        return -EBUSY;
-    result = store_rename(store, path.data, aside.data, 0);
-    if (result < 0)
-        return result;
-    /* Between judging and renaming it may have been released and taken by somebody living. */
-    struct stat moved;
-    result = read_and_judge(store, aside.data, asker, &moved, &stale);
-    if (result == 0 && !stale) {
-        (void)store_link(store, aside.data, path.data);
-        result = -EBUSY;
-    }
-    (void)store_unlink(store, aside.data);
-    return result;
+    const struct breaking breaking = {.asker = asker};
+    return break_lock(store, mailbox, &breaking);
+}
+
+int lock_break_left(struct store *store, const char *mailbox, const struct lock_identity *left)
+{
+    const struct breaking breaking = {.left = left};
+    int result = break_lock(store, mailbox, &breaking);
+    return result == -EBUSY ? -ENOENT : result;
 }

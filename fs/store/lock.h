@@ -11,8 +11,12 @@
  * daemon's pid would stay alive and block Courier for ever if that process died. (2) A lock can be
  * lost at any moment after somebody's crash; so whoever is about to make UIDs permanent looks once
  * more whether the lock is still the inode it made (lock_still_ours), immediately before the rename
- * that counts. (3) Breaking by name is wrong: here a stale lock is renamed to a unique name first,
- * judged again there by what came along, and linked back if it was a living one. (4) A lock held
+ * that counts. (3) Breaking by name is wrong, and so is moving the lock
+ * away and looking what it was (shown by tests/model): another may break the same lock, a third take
+ * the next one, and lose it for a moment, in which a fourth comes in. So a stale lock is made a
+ * living one first, by writing the daemon into the file that was judged, under an fcntl lock that
+ * keeps other courierfs away; from then on nobody else breaks it, and it can be unlinked. A lock of
+ * our own whose process died is released in the same way. (4) A lock held
  * long is touched, so that other hosts see it young.
  *
  * Rejected: O_EXCL creation (Courier never reads locks made so differently, but on NFS it would see
@@ -57,9 +61,13 @@ int lock_touch(struct store *store, const char *mailbox);
 bool lock_is_stale(const struct store *store, struct span content, const struct stat *st,
                    pid_t asker);
 
-/* Removes the lock if it is stale by Courier's rule. 0: removed. -ENOENT: there is none. -EBUSY: it
- * is alive, and untouched. */
+/* Removes the lock if it is stale by Courier's rule. 0: it is gone. -ENOENT: there is none. -EBUSY:
+ * it is alive, and untouched; or another is breaking it. */
 int lock_break_stale(struct store *store, const char *mailbox, pid_t asker);
+
+/* Removes the lock if it is LEFT (inode 0: any), which names a process that has died or cannot reach
+ * it any more, so that others may be breaking it at this moment. -ENOENT if there is no such lock. */
+int lock_break_left(struct store *store, const char *mailbox, const struct lock_identity *left);
 
 /* The path of the lock, terminated. */
 int lock_path(struct buf *out, const char *mailbox);
