@@ -45,9 +45,22 @@ struct held_lock {
     uid_t uid; /* on whose behalf the store is written when the housekeeper works */
     gid_t gid;
     time_t touched;
+    int64_t since;            /* wall clock, ms */
     struct timespec tmp_time; /* mtime of tmp when it was granted ... */
     bool tmp_touched;         /* ... and whether it moved by our own doing since */
     int slot;                 /* in the table of held locks */
+};
+
+/* How much the lock was held on this mount lately (uidlist_lock.c). */
+struct use_of_period {
+    int64_t held_ms;
+    bool waited; /* somebody else was seen trying */
+};
+
+struct lock_use {
+    int64_t period; /* of the clock */
+    struct use_of_period now;
+    struct use_of_period before;
 };
 
 /* The files a uidlist is made from. */
@@ -90,10 +103,7 @@ struct mailbox {
     uint32_t highest_next;       /* high-water mark of N under view.uidvalidity */
     struct held_lock lock;
     bool grant_failed; /* who asked for the lock last met an error, not another holder */
-    /* In clock_milliseconds(): for letting others in, see uidlist_lock.c. */
-    int64_t streak_start;
-    int64_t released_at;
-    int64_t yield_until;
+    struct lock_use lock_use;
     struct signature cur_complete; /* of cur, when every file there had a UID ... */
     uint64_t cur_complete_uiddb;   /* ... by the uid database with this hash */
     struct arrival *arrivals;      /* see arrivals.c */
