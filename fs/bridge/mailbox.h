@@ -47,6 +47,7 @@ struct held_lock {
     uid_t uid; /* on whose behalf the store is written when the housekeeper works */
     gid_t gid;
     time_t touched;
+    int64_t since;            /* wall clock, ms */
     struct timespec tmp_time; /* mtime of tmp when it was granted ... */
     bool tmp_touched;         /* ... and whether it moved by our own doing since */
     int slot;                 /* in the table of held locks */
@@ -57,6 +58,18 @@ struct loser {
     bool exists;
     pid_t pid;
     uint64_t pid_start;
+};
+
+/* How much the lock was held on this mount lately (uidlist_lock.c). */
+struct use_of_period {
+    int64_t held_ms;
+    bool waited; /* somebody else was seen trying */
+};
+
+struct lock_use {
+    int64_t period; /* of the clock */
+    struct use_of_period now;
+    struct use_of_period before;
 };
 
 /* The files a uidlist is made from. */
@@ -102,10 +115,7 @@ struct mailbox {
     struct timespec new_time; /* the mtime of new that the lock's owner sees */
     bool grant_failed;        /* who asked for the lock last met an error, not another holder */
     struct loser loser;
-    /* In clock_milliseconds(): for letting others in, see uidlist_lock.c. */
-    int64_t streak_start;
-    int64_t released_at;
-    int64_t yield_until;
+    struct lock_use lock_use;
     struct signature cur_complete; /* of cur, when every file there had a UID ... */
     uint64_t cur_complete_uiddb;   /* ... by the uid database with this hash */
     struct arrival *arrivals;      /* see arrivals.c */

@@ -20,10 +20,12 @@
  *
  * Letting others in. Courier (5.0.13, seen with strace) tries once a second, leaves no trace while it
  * waits, and there is no queue. A Dovecot session that takes the lock for each of a thousand STOREs
- * holds it most of the time: 20 seconds of waiting were measured. So a mailbox whose lock was taken
- * again and again without a pause is not granted for a little longer than Courier's second: soon if
- * somebody was seen trying (each try makes and removes a file in tmp, which moves its mtime), else
- * after some seconds. Dovecot sleeps a fraction of a second when it meets a lock and comes again.
+ * holds it most of the time: 20 seconds of waiting were measured. So there are pauses, a little longer
+ * than Courier's second, in which a lock that was held for much of the last seconds is not granted:
+ * every one of them if somebody was seen trying (each try makes and removes a file in tmp, which moves
+ * its mtime), else every second one. Dovecot sleeps a fraction of a second when it meets a lock and
+ * comes again. The pauses are at the same time on all nodes, by the clock: while each node had its own,
+ * Dovecots of two nodes together left Courier no gap (10 seconds).
  *
  * A daemon that dies leaves locks whose pid is alive (Dovecot's). Each lock is therefore noted in
  * the state directory (held_locks.h) before it is taken, and the next daemon releases what it finds
@@ -41,13 +43,12 @@
 
 /* Other hosts take a lock for stale when it is 120 s old. */
 #define TOUCH_SECONDS 30
-/* Two holds with a shorter pause between them are one streak. */
-#define STREAK_PAUSE_MS 200
-/* A streak this long ends with a pause: when a waiter was seen; in any case. */
-#define STREAK_WAITED_MS 1000
-#define STREAK_LONGEST_MS 5000
-/* A little more than the second after which Courier tries again. */
-#define YIELD_MS 1300
+/* The clock's periods, each of which begins with a pause: a little more than the second after which
+ * Courier tries again. */
+#define PERIOD_MS 2500
+#define PAUSE_MS 1300
+/* A lock that is held so long in this and the last period makes pauses. */
+#define MUCH_USED_MS 400
 
 /* ---- who holds it ---------------------------------------------------------------------------- */
 
@@ -85,12 +86,33 @@ static struct timespec time_of_tmp(const struct mailbox *mailbox)
     return st.st_mtim;
 }
 
-/* At the grant. */
+/* ---- pauses ---------------------------------------------------------------------------------- */
+
+static void turn_to_period(struct lock_use *use, int64_t period)
+{
+    if (use->period == period)
+        return;
+    use->before = use->period == period - 1 ? use->now : (struct use_of_period){.held_ms = 0};
+    use->now = (struct use_of_period){.held_ms = 0};
+    use->period = period;
+}
+
+static bool is_much_used(const struct lock_use *use)
+{
+    return use->now.held_ms + use->before.held_ms >= MUCH_USED_MS;
+}
+
+static bool is_pause(struct lock_use *use)
+{
+    int64_t now = clock_wall_milliseconds();
+    turn_to_period(use, now / PERIOD_MS);
+    bool waited = use->now.waited || use->before.waited;
+    return now % PERIOD_MS < PAUSE_MS && is_much_used(use) && (waited || use->period % 2 == 0);
+}
+
+/* At the grant, when the daemon itself is done with tmp. */
 static void begin_hold(struct mailbox *mailbox)
 {
-    int64_t now = clock_milliseconds();
-    if (now - mailbox->released_at > STREAK_PAUSE_MS)
-        mailbox->streak_start = now;
     mailbox->lock.tmp_time = time_of_tmp(mailbox);
     mailbox->lock.tmp_touched = false;
 }
@@ -99,19 +121,19 @@ static void begin_hold(struct mailbox *mailbox)
 static void end_hold(struct mailbox *mailbox)
 {
     const struct held_lock *lock = &mailbox->lock;
-    int64_t now = clock_milliseconds();
-    int64_t streak = now - mailbox->streak_start;
-    bool waited = false;
-    if (streak >= STREAK_WAITED_MS && !lock->tmp_touched) {
+    struct lock_use *use = &mailbox->lock_use;
+    int64_t now = clock_wall_milliseconds();
+    turn_to_period(use, now / PERIOD_MS);
+    if (now > lock->since)
+        use->now.held_ms += now - lock->since;
+    if (!lock->tmp_touched && !use->now.waited && is_much_used(use)) {
         struct timespec time = time_of_tmp(mailbox);
-        waited = time.tv_sec != lock->tmp_time.tv_sec || time.tv_nsec != lock->tmp_time.tv_nsec;
-    }
-    mailbox->released_at = now;
-    if (waited || streak >= STREAK_LONGEST_MS) {
-        mailbox->yield_until = now + YIELD_MS;
-        mailbox->streak_start = mailbox->yield_until;
+        use->now.waited =
+            time.tv_sec != lock->tmp_time.tv_sec || time.tv_nsec != lock->tmp_time.tv_nsec;
     }
 }
+
+/* ---- letting go ------------------------------------------------------------------------------ */
 
 /* ABANDONED: its owner has not asked for it, and may be dead. */
 static void let_go(struct mailbox *mailbox, bool abandoned)
@@ -259,7 +281,7 @@ int lock_create(struct mailbox *mailbox, const struct caller *caller, const char
         lock_abandon(mailbox);
         (void)caller_become(&mailbox->acting);
     }
-    if (clock_milliseconds() < mailbox->yield_until)
+    if (is_pause(&mailbox->lock_use))
         return -EEXIST;
     /* A caller of another pid namespace has no number here; the daemon's stands for it. */
     pid_t pid = caller->pid != 0 ? caller->pid : getpid();
@@ -280,6 +302,7 @@ int lock_create(struct mailbox *mailbox, const struct caller *caller, const char
                                .identity = taken,
                                .uid = mailbox->acting.uid,
                                .gid = mailbox->acting.gid,
+                               .since = clock_wall_milliseconds(),
                                .touched = time(NULL),
                                .slot = slot};
     result = grant_prepare(mailbox, caller);

@@ -21,12 +21,12 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { CHANGES = 1, LOOKS = 2 };
+enum { CHANGES = 1, LOOKS = 2, EXCHANGES = 4 };
 enum { KILL = -1 };
 
 /* As faults.py has it. */
 struct page {
-    atomic_int kinds;  /* which calls count: CHANGES, LOOKS or both; 0: nothing is armed */
+    atomic_int kinds;  /* which calls count, of the three above; 0: nothing is armed */
     atomic_int first;  /* the first call, from 1, that fails */
     atomic_int last;   /* and the last one */
     atomic_int action; /* an errno, or KILL */
@@ -155,7 +155,8 @@ int renameat(int from_dir, const char *from, int to_dir, const char *to)
 
 int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
 {
-    CALL(CHANGES, from_dir, to, renameat2, from_dir, from, to_dir, to, flags);
+    int kinds = CHANGES | ((flags & RENAME_EXCHANGE) != 0 ? EXCHANGES : 0);
+    CALL(kinds, from_dir, to, renameat2, from_dir, from, to_dir, to, flags);
 }
 
 int fchmodat(int dir, const char *path, mode_t mode, int flags)

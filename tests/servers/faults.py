@@ -10,6 +10,7 @@ SOURCE = Path(__file__).with_name("fault_injector.c")
 # As fault_injector.c has them.
 CHANGES = 1
 LOOKS = 2
+EXCHANGES = 4
 KILL = -1
 FOR_EVER = 2**31 - 1
 

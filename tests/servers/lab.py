@@ -219,7 +219,7 @@ class Lab:
         for pid in found:
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
+                os.waitpid(pid, os.WNOHANG)  # one may have to wait for another
         return not found
 
     def close(self):

@@ -116,8 +116,8 @@ def test_the_lock_of_another_host(nodes, maildir, server):
     assert waiting[0].is_quiet(1) and waiting[1].is_quiet(0)
     assert holder(maildir).endswith(":nodeA")
     grow_old(maildir)
-    for session in waiting:
-        goes_on(session)
+    for session, who in zip(waiting, ("Courier", "Dovecot")):
+        goes_on(session, who)
     for session in sessions:
         session.close()
     # The host comes back with the state directory it had.
@@ -180,7 +180,7 @@ def test_a_living_lock_stays_fresh(nodes, maildir):
         for held in (pid, imap.connection.pid):  # nsenter stops with its child
             os.kill(held, signal.SIGCONT)
         imap.collect("w")
-        goes_on(waiting)
+        goes_on(waiting, "Courier")
     all_agree(nodes, maildir)
 
 
@@ -196,11 +196,11 @@ def test_one_name_for_two_hosts(lab, courier, store):
         first.host.run(["sh", "-c", "for i in $(seq 300); do /bin/true; done"])
         imap = first.courier(maildir)
         imap.select("INBOX")
-        first.stops_with_lock(maildir, imap, "NOOP")
+        pid = first.stops_with_lock(maildir, imap, "NOOP")
         with second.dovecot() as other:
             other.append("INBOX", letter(1), "\\Seen")
         assert holder(maildir) == ""
-        for pid in (*first.host.pids(imap.connection.pid)[:1], imap.connection.pid):
-            os.kill(pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
+        os.kill(imap.connection.pid, signal.SIGCONT)  # nsenter stopped with its child
         imap.close()
         all_agree((first, second), maildir)

@@ -2,7 +2,8 @@
 
 mbsync keeps a copy of the mail on disk; a POP3 client leaves mail on the server and keeps the
 UIDLs it has seen. While they work, mail arrives, flags and keywords change, and messages are
-deleted and moved, through either server. Neither may fetch a message twice or miss one.
+deleted and moved, through either server; and a node loses its state directory or its indexes now
+and then. Neither may fetch a message twice or miss one.
 
 COURIERFS_ROUNDS makes it longer, COURIERFS_SEED replays one.
 """
@@ -29,6 +30,7 @@ class World:
 
     def __init__(self, site, node, dice):
         self._site = site
+        self._nodes = [site, node]
         self._dovecot = {HERE: site.dovecot, THERE: node.dovecot}
         self._dice = dice
         self._made = 0
@@ -37,6 +39,7 @@ class World:
         self.place = {}
         self._was_in = {}
         self._uids = {}
+        self.losses = 0
 
     def imap(self, server):
         """A session with one of the servers."""
@@ -120,6 +123,18 @@ class World:
     def words(self, folder):
         """The words that are in a folder now."""
         return {word for word, place in self.place.items() if place == folder}
+
+    def lose_something(self):
+        """A node may lose its state directory or its indexes; nobody is there meanwhile."""
+        way = self._dice.randrange(8)
+        if way > 1:
+            return
+        node = self._dice.choice(self._nodes)
+        if way == 0:
+            node.mount.remount(forget=True)
+        else:
+            node.dovecot.forget_index()
+        self.losses += 1
 
     def anything(self):
         """One thing that happens."""
@@ -215,6 +230,7 @@ def test_clients_that_are_switched_fetch_nothing_twice(site, lab, courier, recor
         reader, collector = MailClient(lab), Pop3Client()
         syncs = visits = 0
         for turn in range(count):
+            world.lose_something()
             server = dice.choice(SERVERS)
             running = reader.start(world.tunnel(server))
             for _ in range(dice.randint(1, 3)):
@@ -232,7 +248,8 @@ def test_clients_that_are_switched_fetch_nothing_twice(site, lab, courier, recor
                 assert reader.has() == {(folder, word) for word, folder in world.place.items()}
                 assert collector.visit(world.pop3(dice.choice(SERVERS))) == world.words("INBOX")
                 assert not twice(reader.fetched) and not twice(collector.fetched)
-        text = (f"{count} rounds: mbsync {syncs} runs, {len(reader.fetched)} messages fetched; "
+        text = (f"{count} rounds, {world.losses} times a state directory or indexes lost: mbsync "
+                f"{syncs} runs, {len(reader.fetched)} messages fetched; "
                 f"POP3 {visits} sessions, {len(collector.fetched)} fetched; twice: 0, lost: 0")
         print(text)
         record_property("clients", text)

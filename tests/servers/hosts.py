@@ -1,6 +1,8 @@
 """Another host on this machine: a pid namespace, a host name and a mount table of its own."""
 
 import contextlib
+import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -28,6 +30,7 @@ class Host:
         self.path = lab.new_directory(name)
         (self.path / "courier").symlink_to(lab.path / "courier")
         self._keeper = self._first = None
+        self._entered = []
 
     def __enter__(self):
         self._keeper = self._lab.spawn(
@@ -48,7 +51,16 @@ class Host:
         self._keeper.stdout.close()
         self._lab.end(self._keeper)
         self._keeper = None
-        wait_until(lambda: not Path(f"/proc/{self._first}").exists(), f"{self.name} is gone")
+        wait_until(self._all_left, f"whoever entered {self.name} is reaped")
+        self._entered.clear()
+        # Its parent is gone, and this process adopts it.
+        wait_until(lambda: os.waitpid(self._first, os.WNOHANG)[0], f"{self.name} is gone")
+
+    def _all_left(self):
+        """A pid namespace ends when all there are reaped, and a stopped nsenter reaps nobody."""
+        for entered in self._entered:
+            entered.send_signal(signal.SIGCONT)
+        return all(entered.poll() is not None for entered in self._entered)
 
     @contextlib.contextmanager
     def site(self, store):
@@ -73,7 +85,8 @@ class Host:
     def spawn(self, argv, **options):
         """Starts a program there."""
         command, options = self._enter(argv, options)
-        return self._lab.spawn(command, **options)
+        self._entered.append(self._lab.spawn(command, **options))
+        return self._entered[-1]
 
     def run(self, argv, uid=0, gid=0, **options):
         """Runs a program there to its end."""
@@ -90,7 +103,9 @@ class Host:
         return self._lab.new_directory(kind, owned_by_mail_user)
 
     def mounts(self):
-        """The mount points there."""
+        """The mount points there; none when it is off."""
+        if self._keeper is None:
+            return set()
         table = Path(f"/proc/{self._first}/mountinfo").read_text(encoding="ascii")
         return {line.split()[4] for line in table.splitlines()}
 

@@ -21,6 +21,7 @@ import time
 
 import pytest
 
+from servers.site import Site
 from servers.together import MIA, add_large_user, rounds, stopping
 
 COUNT = 2000
@@ -76,12 +77,11 @@ def report(record_property, what, found, done):
     assert found[-1] < LIMIT, text
 
 
-@pytest.mark.parametrize("sessions", [1, 3])
-def test_courier_gets_its_turn(site, record_property, sessions):
+def courier_beside(site, record_property, dovecots):
     """Sessions of Dovecot's with one STORE after another hold up no SELECT and no NOOP."""
     maildir = add_large_user(site, COUNT)
     stop, done = threading.Event(), []
-    stores = [site.dovecot.imap(MIA) for _ in range(sessions)]
+    stores = [dovecot.imap(MIA) for dovecot in dovecots]
     for imap in stores:
         imap.select("INBOX")
     with site.courier.imap(maildir) as courier:
@@ -96,8 +96,21 @@ def test_courier_gets_its_turn(site, record_property, sessions):
             found = waits(probe)
     for imap in stores:
         imap.close()
-    report(record_property, f"Courier beside {sessions} of Dovecot", found, done)
+    nodes = len(set(dovecots))
+    report(record_property, f"Courier beside {len(stores)} of Dovecot on {nodes} node(s)", found, done)
     site.agree(MIA)
+
+
+@pytest.mark.parametrize("sessions", [1, 3])
+def test_courier_gets_its_turn(site, record_property, sessions):
+    """Beside Dovecots of one node."""
+    courier_beside(site, record_property, [site.dovecot] * sessions)
+
+
+def test_courier_gets_its_turn_beside_two_nodes(site, lab, courier, record_property):
+    """Beside Dovecots of two nodes, which do not know of each other."""
+    with Site(lab, courier, site.store) as node:
+        courier_beside(site, record_property, [site.dovecot, node.dovecot])
 
 
 def test_dovecot_gets_its_turn(site, record_property):

@@ -1,0 +1,135 @@
+"""courierpop3d logs in again and again while mail arrives and Dovecots on two nodes look at it.
+
+Courier's list of UIDLs is replaced at each of its logins that meets new mail, and by courierfs whenever
+Dovecot sees a message first; Courier takes no lock for it. No entry that Courier made may be lost: what
+its clients were told stays, and Dovecot tells the same. And no UIDL may ever name two messages.
+
+The other way round Courier can win: it reads its list, courierfs enters a message, and Courier replaces
+the list by one that it made from the old one, with an entry of its own for that message. What Dovecot's
+client was told in that moment changes then. Two Couriers do this to each other; it is counted here.
+"""
+
+import contextlib
+import errno
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from servers.courier_files import SizeList
+from servers.faults import EXCHANGES, FOR_EVER, Faults
+from servers.imap import Refused
+from servers.lab import MAIL_GID, MAIL_UID
+from servers.site import Site
+from servers.together import MIA, add_user, rounds, stopping, word_of
+
+SECONDS = rounds(6)
+DELIVERER = Path(__file__).with_name("deliverer.py")
+
+
+@contextlib.contextmanager
+def deliveries(lab, maildir):
+    """Runs the deliverer beside the block; gives a list that holds its count afterwards."""
+    process = lab.spawn([sys.executable, DELIVERER, maildir], stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE, user=MAIL_UID, group=MAIL_GID, extra_groups=[],
+                        env=os.environ | {"PYTHONPATH": str(DELIVERER.parent.parent)})
+    made = []
+    try:
+        yield made
+    finally:
+        made.append(int(process.communicate()[0]))
+        lab.end(process)
+
+
+class Client:
+    """Logs in again and again, and notes which message has which UIDL."""
+
+    def __init__(self, log_in):
+        self._log_in = log_in
+        self.told = {}  # message: its UIDLs, the latest one last
+        self._known = {}
+        self.sessions = 0
+        self.failure = None
+
+    def visit(self):
+        """One session."""
+        with self._log_in() as pop3:
+            for number, uidl in enumerate(pop3.uidls(), start=1):
+                if uidl in self._known:
+                    continue
+                try:
+                    word = word_of(pop3.top(number))
+                except Refused:
+                    continue  # its name changed since the login: it comes next time
+                self._known[uidl] = word
+                uidls = self.told.setdefault(word, [])
+                uidls.append(uidl)
+        self.sessions += 1
+
+    def thread(self, stop):
+        """A thread that visits until `stop`."""
+        def work():
+            try:
+                while not stop.is_set():
+                    self.visit()
+            except Exception as error:  # pylint: disable=broad-exception-caught
+                self.failure = error
+
+        return threading.Thread(target=work)
+
+
+def looking(log_in, stop):
+    """A thread that selects the INBOX again and again."""
+    def work():
+        while not stop.is_set():
+            with log_in() as imap:
+                imap.select("INBOX")
+                imap.command("NOOP")
+
+    return threading.Thread(target=work)
+
+
+@pytest.mark.parametrize("can_exchange", [True, False], ids=["exchange", "rename"])
+def test_courier_logs_in_all_the_time(lab, courier, store, record_property, can_exchange):
+    """What Courier told stays, on every server."""
+    here = Site(lab, courier, store)
+    there = Site(lab, courier, store)
+    faults = [Faults(lab, node.mount) for node in (here, there)] if not can_exchange else []
+    for fault in faults:
+        fault.arm(1, FOR_EVER, errno.EINVAL, EXCHANGES)
+    maildir = add_user(here)
+    with here, there:
+        couriers = Client(lambda: courier.pop3(maildir))
+        dovecots = [Client(lambda node=node: node.dovecot.pop3(MIA)) for node in (here, there)]
+        clients = [couriers, *dovecots]
+        stop = threading.Event()
+        with (deliveries(lab, maildir) as made,
+              stopping([*(client.thread(stop) for client in clients),
+                        looking(lambda: here.dovecot.imap(MIA), stop)], stop)):
+            time.sleep(SECONDS)
+        for client in clients:
+            assert not client.failure, client.failure
+            client.visit()
+        last = {word: uidls[-1] for word, uidls in couriers.told.items()}
+        changed = sum(len(uidls) > 1 for client in dovecots for uidls in client.told.values())
+        lost = {word: uidls for word, uidls in couriers.told.items() if len(uidls) > 1}
+        text = (f"{made[0]} messages, {couriers.sessions} logins to Courier, "
+                f"{sum(client.sessions for client in dovecots)} to Dovecot, "
+                f"{sum(fault.fired for fault in faults)} exchanges refused: "
+                f"{len(lost)} UIDLs of Courier's lost, {changed} of Dovecot's replaced by Courier")
+        print(text)
+        record_property("pop3", text)
+        assert not lost
+        assert len(last) == made[0]
+        assert all({word: uidls[-1] for word, uidls in client.told.items()} == last
+                   for client in dovecots)
+        names = {}
+        for client in clients:
+            for word, uidls in client.told.items():
+                assert all(names.setdefault(uidl, word) == word for uidl in uidls)
+        assert set(last.values()) <= set(SizeList.read(maildir).uidls.values())
+        here.agree(MIA)
