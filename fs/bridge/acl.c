@@ -238,7 +238,7 @@ int acl_list_lookup(struct mailbox *mailbox)
 
 int acl_lock_made(struct mailbox *mailbox)
 {
-    struct control_file *shown;
+    struct control_file *shown = NULL;
     int result = acl_lookup(mailbox, &shown);
     buf_clear(&mailbox->acl_base);
     if (result == -ENOENT)

@@ -173,9 +173,10 @@ static int create_written(struct mailbox *mailbox, const struct caller *caller,
             return result;
     }
     int result = kind == CONTROL_ACL_LOCK ? acl_lock_made(mailbox) : 0;
+    if (result < 0)
+        return result;
     struct control_file *file;
-    if (result == 0)
-        result = control_file_new(mailbox, kind, ino, &file);
+    result = control_file_new(mailbox, kind, ino, &file);
     if (result < 0)
         return result;
     file->mode = mode & 0777;
