@@ -10,36 +10,43 @@
  *
  * What Dovecot is shown (Courier 5.0.13, Dovecot 2.3.19, both asked):
  *
- *   anyone, anonymous    as it is, also with `-`
+ *   anyone, anonymous    as one line, also with `-`
  *   group=G              with what is anyone's
- *   user=U               with what is anyone's, unless -user=U takes that
- *   -user=U              with what every other `-` line takes, which Dovecot would forget for him;
- *                        not shown if it takes only what would be anyone's
+ *   -group=G             as -group-override=G: only that concerns, as Courier's does, also members who
+ *                        have a line of their own. With what -anyone, -owner and -user= lines take,
+ *                        which Dovecot would forget for members
+ *   user=U               with what is anyone's, unless -user=U takes that; not with what U has as
+ *                        member of a group, who is not known here
+ *   -user=U              with what -anyone and -owner take, which Dovecot would forget for him; not
+ *                        shown if it takes only what would be anyone's
  *   owner                with what is anyone's, and with `a`, which Courier's owner always has, and
- *                        `p`: Courier delivers to him without asking; less all of -anyone, -owner and
- *                        -group, the last because he may be in the group
+ *                        `p`: Courier delivers to him without asking; less all of -anyone and -owner
  *   administrators,      not at all: their members may everything under Courier, and have the same
  *   group=administrators right under Dovecot only if somebody gives it to them there
- *   anything else        not at all
+ *   anything else        not at all: Courier carries it along and grants nothing for it
  *
  * What becomes of that which Dovecot writes:
  *
  *   lines that did not change, and lines it was not shown, stay as they are, byte for byte
  *   user=, group=        get a `-` line beside them for what they would also get as anyone, or in a
  *                        group, if Dovecot's line does not say so
- *   -anyone              is taken out of the other lines: Courier accepts no such line, as it would
- *                        concern the administrators
- *   authenticated        Courier has no such word: it carries the line and ignores it; what anyone
- *                        may is cut down to it, and -authenticated is taken out of all lines
- *   group-override=G     likewise, with a line -group=G for all that it does not say
- *   owner                keeps `a`; without a line it has all rights, as Dovecot has it
+ *   -group-override=     is -group=
+ *   owner                keeps `l` and `a`. Courier refuses every later SETACL of a list that does not
+ *                        give him these, and all use of subfolders that have none of their own.
+ *                        Without a line he has all rights, as Dovecot has it
  *   p                    is a letter to Courier, too, which keeps it and grants nothing for it
- *   names with blanks,   refused: no file of Courier's can hold the first, and nothing the second.
- *   damaged files        Dovecot's SETACL fails
+ *   a new -anyone        is refused, as Courier refuses it: it would concern the administrators
+ *   authenticated,       are refused: Courier has no words for them. Dovecot's SETACL fails, and
+ *   group-override=,     nothing changes
+ *   administrators,
+ *   names with blanks,
+ *   damaged files
  *
  * A mailbox without courierimapacl has the rights of its parent, up to INBOX, and of a parent that
- * does not exist those in courierimaphieracl/; that is what is shown then. Where there is nothing at
- * all, both servers give the owner everything and the others nothing, and nothing is shown.
+ * does not exist those in courierimaphieracl/; that is what is shown then. (Courier makes a copy for
+ * the mailbox as soon as it looks.) Where there is nothing at all, both servers give the owner
+ * everything and the others nothing, and nothing is shown. What is no regular file is an I/O error:
+ * nobody has any right then, as under Courier. So is, here only, a list of more than a thousand names.
  *
  * Dovecot's lock keeps only Dovecots of this node away, and Courier takes none. So what was written
  * is taken as a difference to what was shown when the lock was made, and applied to Courier's file as
@@ -62,8 +69,8 @@
 #define ACL_FILE "courierimapacl"
 #define ACL_DIRECTORY "courierimaphieracl"
 #define ATTEMPTS 10
-#define TEXT_LIMIT ((size_t)1 << 20)
-#define LIST_LIFETIME 30 /* seconds */
+#define TEXT_LIMIT (1 << 20) /* bytes */
+#define LIST_LIFETIME 30     /* seconds */
 
 /* What Courier would write. */
 static const char default_text[] = "owner aceilrstwx\nadministrators aceilrstwx\n";
@@ -142,11 +149,13 @@ static int read_rights(struct mailbox *mailbox, struct buf *text, struct stat *s
     }
     BUF_AUTO path = BUF_EMPTY;
     result = place_path(mailbox, source_r->place, &path);
-    if (result == 0 && source_r->place == 0)
+    if (result == 0 && source_r->signature.size > TEXT_LIMIT)
+        result = -EFBIG;
+    else if (result == 0 && source_r->place == 0)
         result = home_read(mailbox, ACL_FILE, text, st_r);
     else if (result == 0)
         result = store_read_file(mailbox->bridge->store, path.data, TEXT_LIMIT, text, st_r);
-    if (result == 0 && text->len > TEXT_LIMIT)
+    if (result == 0 && text->len > (size_t)TEXT_LIMIT)
         result = -EFBIG;
     if (result == 0)
         source_r->signature = signature_of_stat(st_r);
@@ -154,6 +163,12 @@ static int read_rights(struct mailbox *mailbox, struct buf *text, struct stat *s
 }
 
 /* ---- showing --------------------------------------------------------------------------------- */
+
+static bool shows_the_same(const struct control_file *a, const struct control_file *b)
+{
+    return span_equal(buf_span(&a->content), buf_span(&b->content)) && a->mode == b->mode &&
+           a->uid == b->uid && a->gid == b->gid;
+}
 
 static int show(struct mailbox *mailbox, struct span courier_text, const struct stat *st)
 {
@@ -165,8 +180,7 @@ static int show(struct mailbox *mailbox, struct span courier_text, const struct 
         result = acl_present(&courier, &shown);
     if (result == 0)
         result = acl_format_dovecot(&shown, &text);
-    const struct control_file *before = mailbox->file[CONTROL_ACL];
-    if (result < 0 || (before != NULL && span_equal(buf_span(&before->content), buf_span(&text))))
+    if (result < 0)
         return result;
     struct control_file *file;
     result = control_file_new(mailbox, CONTROL_ACL, bridge_new_ino(mailbox->bridge), &file);
@@ -175,6 +189,11 @@ static int show(struct mailbox *mailbox, struct span courier_text, const struct 
     file->content = text;
     text = BUF_EMPTY;
     control_file_take_owner(file, st);
+    const struct control_file *before = mailbox->file[CONTROL_ACL];
+    if (before != NULL && shows_the_same(before, file)) {
+        control_unref(file);
+        return 0;
+    }
     /* Dovecot looks at whole seconds only. */
     file->mtime = st->st_mtim;
     if (before != NULL && before->mtime.tv_sec == file->mtime.tv_sec)
@@ -209,17 +228,31 @@ static int refresh(struct mailbox *mailbox)
     return result;
 }
 
+/* Says once for each version of a file that it cannot be read. Nobody has any right then. */
+static void tell_damage(struct mailbox *mailbox, int error)
+{
+    struct acl_source now;
+    BUF_AUTO path = BUF_EMPTY;
+    if (find_rights(mailbox, &now) < 0 || same_source(&mailbox->acl_told, &now) ||
+        place_path(mailbox, now.place, &path) < 0)
+        return;
+    mailbox->acl_told = now;
+    log_warning("'%s': %s: nobody has any right through Dovecot", path.data,
+                error == -EFBIG ? "larger than any list of rights" : "not a regular file");
+}
+
 int acl_lookup(struct mailbox *mailbox, struct control_file **file_r)
 {
     int result = -EAGAIN;
     for (int i = 0; i < ATTEMPTS && result == -EAGAIN; i++)
         result = refresh(mailbox);
-    if (result == -EFBIG)
-        log_warning("'%s': %s is larger than anybody needs: nobody has any right", mailbox->path,
-                    ACL_FILE);
+    if (result == -EFBIG || result == -EINVAL)
+        tell_damage(mailbox, result);
+    if (result == -EFBIG || result == -EINVAL || result == -EAGAIN)
+        result = -EIO;
     if (result == 0)
         *file_r = control_ref(mailbox->file[CONTROL_ACL]);
-    return result == -EAGAIN ? -EIO : result;
+    return result;
 }
 
 int acl_list_lookup(struct mailbox *mailbox)
@@ -269,7 +302,7 @@ static int edit(const struct mailbox *mailbox, struct span text, const struct ac
     ACL_AUTO changed = {.entries = NULL};
     int result = acl_read_courier(text, &courier);
     if (result == 0)
-        result = acl_present(&courier, &wanted);
+        result = acl_translate(&courier, &wanted);
     if (result == 0)
         result = acl_merge(&wanted, before, after);
     if (result == 0)

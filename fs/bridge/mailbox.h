@@ -128,6 +128,7 @@ struct mailbox {
     bool foreign_letters;         /* some name in cur has lower-case letters in the store */
     struct signature subscribed;  /* of what file[CONTROL_SUBSCRIPTIONS] was made from */
     struct acl_source acl_source; /* of what file[CONTROL_ACL] was made from */
+    struct acl_source acl_told;   /* the file that could not be read, and was said so */
     struct buf acl_base;          /* what it was when file[CONTROL_ACL_LOCK] was made */
     bool used_by_pop3;
     bool order_unsure;             /* lines were appended since the POP3 order was last compared */

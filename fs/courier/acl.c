@@ -12,6 +12,24 @@ bool courier_acl_is_identifier(struct span identifier)
     return identifier.len > 0;
 }
 
+/* Courier reads lines by fgets into BUFSIZ bytes: what is longer counts as several lines. */
+#define PIECE_LIMIT 8191
+
+/* Like span_next_line, but cuts off what Courier reads at once. */
+static bool next_piece(struct span *rest, struct span *piece_r, bool *complete_r)
+{
+    struct span after = *rest;
+    if (!span_next_line(&after, piece_r, complete_r))
+        return false;
+    if (piece_r->len >= PIECE_LIMIT) {
+        piece_r->len = PIECE_LIMIT;
+        *complete_r = false;
+        after = span_make(rest->text + PIECE_LIMIT, rest->len - PIECE_LIMIT);
+    }
+    *rest = after;
+    return true;
+}
+
 /* Courier reads C strings: a NUL ends the line. */
 static bool split(struct span line, struct span *identifier_r, struct span *rights_r)
 {
@@ -26,7 +44,7 @@ bool courier_acl_next(struct span *rest, struct span *identifier_r, struct span 
 {
     struct span line;
     bool complete;
-    while (span_next_line(rest, &line, &complete)) {
+    while (next_piece(rest, &line, &complete)) {
         if (split(line, identifier_r, rights_r))
             return true;
     }
@@ -81,7 +99,7 @@ void courier_acl_edit(struct span text, const struct courier_acl_change *changes
     }
     struct span line;
     bool complete;
-    while (span_next_line(&text, &line, &complete)) {
+    while (next_piece(&text, &line, &complete)) {
         size_t at = find_change(line, changes, count);
         if (at == count)
             buf_add(out, line.text, line.len + complete);

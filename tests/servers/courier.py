@@ -84,12 +84,17 @@ class Courier:
                                gid=MAIL_GID, env=self._environment, cwd="/", **options)
         if result.returncode != 0:
             raise RuntimeError(f"{name}: {result.stderr.decode(errors='replace')}")
+        return result.stdout.decode()
 
     def make_maildir(self, maildir):
         """maildirmake; the user's home above it is made, too."""
         with as_mail_user():
             maildir.parent.mkdir(mode=0o700, exist_ok=True)
         self._program("maildirmake.courier", maildir)
+
+    def computed_rights(self, maildir, folder, identifiers):
+        """What maildiracl says that somebody whom all these identifiers fit may do."""
+        return self._program("maildiracl", "-compute", maildir, folder, *identifiers)
 
     def deliver_with_quota(self, maildir, message, quota="100000000S"):
         """A delivery by deliverquota, which counts it in maildirsize."""

@@ -30,14 +30,6 @@ static void reads_lines(void **state)
     assert_read_as(TEXT("user=a l\0r\nuser=b\0 x\n"), "user=a|l,user=b|,");
 }
 
-static void reads_rights(void **state)
-{
-    (void)state;
-    assert_int_equal(courier_acl_rights(TEXT("")), 0);
-    assert_int_equal(courier_acl_rights(TEXT("acdk9 Z\0\r")), 3);
-    assert_int_equal(courier_acl_rights(TEXT(COURIER_ACL_LETTERS)), (1 << 11) - 1);
-}
-
 static void assert_edited(const char *text, const struct courier_acl_change *changes, size_t count,
                           const char *expected)
 {
@@ -45,6 +37,31 @@ static void assert_edited(const char *text, const struct courier_acl_change *cha
     courier_acl_edit(span_of(text), changes, count, &out);
     assert_int_equal(buf_error(&out), 0);
     assert_span(buf_span(&out), span_of(expected));
+}
+
+/* Courier's buffer ends within them. */
+static void reads_long_lines(void **state)
+{
+    (void)state;
+    BUF_AUTO text = BUF_EMPTY;
+    buf_add_string(&text, "-user=bob");
+    while (text.len < 8191)
+        buf_add_char(&text, ' ');
+    buf_add_string(&text, "lr\nanyone l\n");
+    assert_read_as(buf_span(&text), "-user=bob|,lr|,anyone|l,");
+    const struct courier_acl_change changes[] = {
+        {.identifier = TEXT("-user=bob"), .removed = true},
+        {.identifier = TEXT("lr"), .rights = courier_acl_rights(TEXT("w"))},
+    };
+    assert_edited(buf_terminate(&text) == 0 ? text.data : "", changes, 2, "lr w\nanyone l\n");
+}
+
+static void reads_rights(void **state)
+{
+    (void)state;
+    assert_int_equal(courier_acl_rights(TEXT("")), 0);
+    assert_int_equal(courier_acl_rights(TEXT("acdk9 Z\0\r")), 3);
+    assert_int_equal(courier_acl_rights(TEXT(COURIER_ACL_LETTERS)), (1 << 11) - 1);
 }
 
 static void edits(void **state)
@@ -67,6 +84,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_lines),
+        cmocka_unit_test(reads_long_lines),
         cmocka_unit_test(reads_rights),
         cmocka_unit_test(edits),
     };

@@ -7,7 +7,7 @@ import pytest
 
 from servers.courier_files import edit
 from servers.imap import Refused, encode_folder
-from servers.lab import MAIL_GID, MAIL_UID, as_mail_user, wait_until
+from servers.lab import MAIL_GID, MAIL_UID, acting_as, as_mail_user, wait_until
 from servers.rights import (
     EVERYTHING, LETTERS, OWN, RIGHTS, SHARED, SITE, SharedSite, access, allow, as_courier_tells,
     letters)
@@ -171,6 +171,8 @@ def test_groups_stay_apart(site):
     assert site.may("dovecot", ANN, **guest) == set("lr")
     assert site.may("dovecot", BOB, **guest) == set("lr")
     assert site.may("dovecot", BOB) == set("lrs")
+    assert site.may("dovecot", SITE, OWN) == EVERYTHING
+    assert site.may("dovecot", SITE, OWN, **guest) == EVERYTHING - {"s"}
     for groups, expected in (("staff", "lrs"), ("guests", "")):
         options = f"group={groups}"
         with site.through_courier(ANN, OPTIONS=options) as imap:
@@ -180,13 +182,15 @@ def test_groups_stay_apart(site):
 
 
 def test_the_owner_keeps_what_courier_needs(site):
-    """Courier's owner may always administrate, and refuses a list that does not say so."""
+    """Courier refuses a list by which the owner may not `l` and `a`, and folders below one."""
     with session(site, "dovecot") as imap:
-        allow(imap, "owner", "lrw")
-    assert site.in_file("owner") == set("lrwa")
-    assert site.may("courier", SITE, OWN) == set("lrwa")
-    assert site.may("dovecot", SITE, OWN) == set("lrwap")
+        allow(imap, "owner", "rwk")
+        imap.command("CREATE", OWN + ".Sub")
+    assert site.in_file("owner") == set("lrwka")
+    assert site.may("courier", SITE, OWN) == set("lrwka")
+    assert site.may("dovecot", SITE, OWN) == set("lrwkap")
     with session(site, "courier") as imap:
+        imap.select(OWN + ".Sub")
         allow(imap, BOB, "lr")
     assert site.both_say(BOB) == set("lr")
 
@@ -299,18 +303,70 @@ def test_a_right_that_courier_takes_meanwhile(site):
     assert site.both_say(ANN) == {"i"}
 
 
-def test_what_courier_cannot_hold_is_refused(site):
-    """A name with a blank would be another name in Courier's file."""
+@pytest.mark.parametrize("who", [
+    "two words", "authenticated", "-authenticated", "-anyone", "!$staff", "$administrators"])
+def test_what_courier_has_no_words_for_is_refused(site, who):
+    """Dovecot's client hears so, and nothing changes."""
     with session(site, "courier") as imap:
         allow(imap, BOB, "lr")
     before = site.file()
     site.expected_complaints = ["dovecot-acl", "Failed to set ACL"]
     with session(site, "dovecot") as imap:
         with pytest.raises(Refused):
-            allow(imap, "two words", "lr")
-        assert "two words" not in access(imap)
-    assert site.file() == before
+            allow(imap, who, "lr")
+        assert not {"two words", "authenticated", "$staff"} & set(access(imap))
+        allow(imap, ANN, "lr")
+    assert site.file() == [*before, f"user={ANN} lr"]
     assert site.mount.log_lines("warning")
+
+
+DAMAGED = {
+    "a directory": lambda path: path.mkdir(),
+    "a pipe": os.mkfifo,
+    "very large": lambda path: path.write_text("anyone lr\n" * 200_000),
+    "of thousands": lambda path: path.write_text(
+        "".join(f"user=u{i} lr\n" for i in range(3000))),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_what_is_no_list_of_rights(site, damage):
+    """It is told once by name, nobody has any right through Dovecot, and all else works."""
+    path = site.store.folder(SITE, OWN) / RIGHTS
+    site.expected_complaints = ["dovecot-acl", "ACL"]
+    with as_mail_user():
+        path.rename(path.with_name("aside"))
+        DAMAGED[damage](path)
+    for _ in range(3):
+        with site.through_dovecot(SITE) as imap:
+            imap.select(OWN, expect="NO")
+            imap.select("INBOX")
+        assert site.may("dovecot", BOB) == set()
+    told = [line for line in site.mount.log_lines("warning") if RIGHTS in line]
+    assert len(told) == 1 and OWN.replace("INBOX", "") in told[0], told
+    with as_mail_user():
+        (path.rmdir if path.is_dir() else path.unlink)()
+        path.with_name("aside").rename(path)
+    with site.through_dovecot(SITE) as imap:
+        imap.select(OWN)
+
+
+def test_a_list_is_read_with_the_rights_of_the_reader(site):
+    """Where users are different system users: as Courier's file, so Dovecot's."""
+    folder, seen = site.store.folder(SITE, OWN), site.seen(SITE, OWN)
+    other = MAIL_UID + 1
+    with as_mail_user():
+        for directory in (folder, *folder.parents):
+            if directory.is_relative_to(site.store.path):
+                directory.chmod(0o2770)
+    for mode, readable in ((0o600, False), (0o640, True), (0o600, False)):
+        with as_mail_user():
+            (folder / RIGHTS).chmod(mode)
+            assert (seen / "dovecot-acl").read_bytes()
+        with acting_as(other, other, [MAIL_GID]), contextlib.ExitStack() as stack:
+            if not readable:
+                stack.enter_context(pytest.raises(PermissionError))
+            assert (seen / "dovecot-acl").read_bytes()
 
 
 def test_dovecots_list_of_shared_folders(lab, courier, store):
