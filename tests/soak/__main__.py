@@ -113,7 +113,11 @@ def main():
         soak = Soak(seed, given.mounts, options, given.workers, given.faults, given.messages,
                     given.daemon)
         try:
-            soak.run(given.seconds)
+            try:
+                soak.run(given.seconds)
+            except BaseException:
+                keep(given.keep, soak, soak.history)
+                raise
             records = soak.history
             report = check(records)
             summary(report, records, soak)

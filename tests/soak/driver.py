@@ -7,6 +7,7 @@ seeded; how the workers interleave is up to the machine.
 """
 
 import collections
+import contextlib
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ from servers.lab import MAIL_GID, MAIL_UID, Lab
 from servers.mount import COURIERFS, Mount
 from servers.site import strange_things
 from servers.store import ANN, Store
+from soak import quota
 from soak.book import Book, Page
 from soak.checker import BOUND
 from soak.faults import Faults
@@ -55,15 +57,27 @@ class PinnedMount(Mount):
         self.state.mkdir(mode=0o700)
 
 
+class RecordedDovecot(Dovecot):
+    """Dovecot whose programs write down what they do."""
+
+    def __init__(self, lab, mail_root, recording):
+        super().__init__(lab, mail_root)
+        self._recording = recording
+
+    def _environment(self, user):
+        return super()._environment(user) | self._recording
+
+
 class Node:
     """A mount with its own state directory, and a Dovecot with its own indexes on it."""
 
-    def __init__(self, lab, store, number, options, daemon):
+    def __init__(self, lab, store, number, options, daemon, recording):
         self.name = f"mount{number}"
         self.mount = PinnedMount(lab, store.path, options, daemon)
+        self.mount.environment = recording
         # Nobody may look at the bare mountpoint: a dead mount is an error, not an empty account.
         self.mount.point.chmod(0)
-        self.dovecot = Dovecot(lab, self.mount.point)
+        self.dovecot = RecordedDovecot(lab, self.mount.point, recording)
         self.is_up = False
         self._indexes = 0
 
@@ -72,7 +86,7 @@ class Node:
         name, _, domain = ANN.partition("@")  # variables are not expanded on a command line
         index = self.dovecot.index / f"{self._indexes}" / domain / name
         maildir = self.mount.point / domain / name / "Maildir"
-        return {"mail_location": f"maildir:{maildir}:INDEX={index}:UTF-8"}
+        return {"mail_location": f"maildir:{maildir}:INDEX={index}:UTF-8"} | quota.DOVECOT
 
     def lose_index(self):
         """Later sessions find no index. Those that live keep theirs: Dovecot takes a mailbox
@@ -93,8 +107,10 @@ class Soak:
         self.courier = Courier(self.lab)
         self.store = Store(self.lab.new_directory("store", owned_by_mail_user=True))
         self.maildir = self.store.maildir(ANN)
-        self.nodes = [Node(self.lab, self.store, n + 1, options, daemon)
-                      for n in range(mounts)]
+        self.witness = Witness(self.lab, self.maildir, self.book.record)
+        self.nodes = [Node(self.lab, self.store, n + 1, options, daemon,
+                           self.witness.environment()) for n in range(mounts)]
+        self._recorded = self.witness.environment(["libnss_wrapper.so"]) | quota.COURIER
         self.problems = collections.Counter()
         self._deadline = 0
         self._failed = []
@@ -108,8 +124,7 @@ class Soak:
         """Everything from an empty store to the last quiet check."""
         page = Page(self.book, "setup")
         self._set_up(page)
-        witness = Witness(self.maildir, self.book.record)
-        witness.start()
+        self.witness.start()
         for node in self.nodes:
             node.mount.start()
             node.is_up = True
@@ -125,7 +140,9 @@ class Soak:
         if self._failed:
             raise self._failed[0]
         self._last_look(page)
-        witness.end()
+        with contextlib.suppress(Ended):
+            quota.QuotaCheck(page, self).run()
+        self.witness.end()
         self._look_around()
 
     def close(self):
@@ -141,30 +158,39 @@ class Soak:
         self.courier.make_maildir(self.maildir)
         for _ in range(self.few):
             self._deliver_as_exim(page, "INBOX")
-        session = self._imap(page, None)
+        session = self.imap(page, None)
         for mailbox in MAILBOXES[1:]:
             session.folder("create", mailbox)
             for _ in range(self.few // 2):
                 session.append(mailbox, page.new_letter(page.rng, mailbox), ["\\Seen"])
         session.select("INBOX")
         session.close(politely=True)
-        self._pop3(page, None).leave([], politely=True)
+        self.pop3(page, None).leave([], politely=True)
 
     def _last_look(self, page):
         """Twice through all servers, with nobody else about; the second time they must agree."""
         for quiet in (False, True):
             time.sleep(BOUND + 0.5)
             for node in (None, *self.nodes):
-                imap = self._imap(page, node)
-                imap.folders(quiet)
-                listing = next(r for r in reversed(self.book.history)
-                               if isinstance(r, FolderListing))
-                for mailbox in listing.names:
-                    imap.select(mailbox, quiet=quiet, bodies=1.0)
-                imap.close(politely=True)
-                pop3 = self._pop3(page, node)
-                pop3.look(quiet)
-                pop3.leave([], politely=True)
+                for look in (self._last_imap, self._last_pop3):
+                    with contextlib.suppress(Ended):  # which is in the history as a refusal
+                        look(page, node, quiet)
+
+    def _last_imap(self, page, node, quiet):
+        session = self.imap(page, node)
+        session.folders(quiet)
+        for mailbox in self.mailboxes():
+            session.select(mailbox, quiet=quiet, bodies=1.0)
+        session.close(politely=True)
+
+    def _last_pop3(self, page, node, quiet):
+        session = self.pop3(page, node)
+        session.look(quiet)
+        session.leave([], politely=True)
+
+    def mailboxes(self):
+        """The mailboxes that the last listing had."""
+        return next(r.names for r in reversed(self.book.history) if isinstance(r, FolderListing))
 
     def _look_around(self):
         now = time.monotonic()
@@ -185,23 +211,28 @@ class Soak:
 
     # ---- sessions ---------------------------------------------------------------------------
 
-    def _imap(self, page, node):
+    def imap(self, page, node):
         def connect():
-            client = (self.courier.imap(self.maildir) if node is None
+            client = (self.courier.imap(self.maildir, **self._recorded) if node is None
                       else node.dovecot.imap(ANN, **node.settings()))
             client.connection.socket.settimeout(PATIENCE)
             return client
 
-        return ImapSession(page.next_session(name_of("imap", node)), connect, page)
+        return ImapSession(page.next_session(self.name_of("imap", node)), connect, page)
 
-    def _pop3(self, page, node):
+    def pop3(self, page, node):
         def connect():
-            client = (self.courier.pop3(self.maildir) if node is None
+            client = (self.courier.pop3(self.maildir, **self._recorded) if node is None
                       else node.dovecot.pop3(ANN, **node.settings()))
             client.connection.socket.settimeout(PATIENCE)
             return client
 
-        return PopSession(page.next_session(name_of("pop3", node)), connect, page)
+        return PopSession(page.next_session(self.name_of("pop3", node)), connect, page)
+
+    @staticmethod
+    def name_of(protocol, node):
+        """Who a session is, without its number."""
+        return f"courier-{protocol}@store" if node is None else f"dovecot-{protocol}@{node.name}"
 
     def _some_server(self, page):
         """None for Courier, or a node; seldom one whose mount is down."""
@@ -238,7 +269,7 @@ class Soak:
             self._folder_story(page)
 
     def _imap_visit(self, page):
-        session = self._imap(page, self._some_server(page))
+        session = self.imap(page, self._some_server(page))
         try:
             session.select(page.rng.choice(MAILBOXES + ["INBOX"]), bodies=0.2,
                            read_only=page.chance(0.1))
@@ -291,7 +322,7 @@ class Soak:
                          move=step == "move" and session.program.startswith("dovecot"))
 
     def _pop3_visit(self, page):
-        session = self._pop3(page, self._some_server(page))
+        session = self.pop3(page, self._some_server(page))
         delete, politely = [], page.chance(0.85)
         try:
             session.look(bodies=0.3)
@@ -317,13 +348,25 @@ class Soak:
         if how == "exim" or (how == "lda" and not up):
             self._deliver_as_exim(page, mailbox)
         elif how == "quota":
-            self._deliver_by(page, "INBOX", "delivery-quota@store",
-                             lambda data: self.courier.deliver_with_quota(self.maildir, data))
+            self._deliver_with_quota(page)
         else:
-            node = page.rng.choice(up)
-            self._deliver_by(page, mailbox, f"dovecot-lda@{node.name}",
-                             lambda data: node.dovecot.deliver(ANN, data, mailbox,
-                                                                 **node.settings()))
+            self._deliver_by_lda(page, mailbox, page.rng.choice(up))
+
+    def deliveries(self, page):
+        """One delivery to INBOX of each kind, to be called."""
+        return [lambda: self._deliver_as_exim(page, "INBOX"),
+                lambda: self._deliver_with_quota(page),
+                *(lambda node=node: self._deliver_by_lda(page, "INBOX", node)
+                  for node in self.nodes)]
+
+    def _deliver_with_quota(self, page):
+        self._deliver_by(page, "INBOX", "delivery-quota@store",
+                             lambda data: self.courier.deliver_with_quota(
+                                 self.maildir, data, quota.COURIER["MAILDIRQUOTA"]))
+
+    def _deliver_by_lda(self, page, mailbox, node):
+        self._deliver_by(page, mailbox, f"dovecot-lda@{node.name}",
+                         lambda data: node.dovecot.deliver(ANN, data, mailbox, **node.settings()))
 
     def _deliver_as_exim(self, page, mailbox):
         """Written in tmp/, renamed to new/. Not by servers.courier.deliver: that one changes
@@ -339,6 +382,7 @@ class Soak:
         draft.chmod(0o600)
         os.chown(draft, MAIL_UID, MAIL_GID)
         draft.rename(folder / "new" / name)
+        quota.note_delivery(self.maildir, len(letter.data))
         page.record(Put(start, time.monotonic(), "delivery-exim@store", "deliver", mailbox,
                         letter.token, letter.digest, [], True))
         page.took("delivery", "exim", time.monotonic() - start)
@@ -367,7 +411,7 @@ class Soak:
         second = first + "-new"
 
         def act(play):
-            session = self._imap(page, self._some_server(page))
+            session = self.imap(page, self._some_server(page))
             try:
                 play(session)
                 session.folders()
@@ -399,11 +443,6 @@ class Soak:
                 sure = done and letter.token in known and known[letter.token].acknowledged
                 page.record(Put(start, time.monotonic(), session.by, "rename", second,
                                 letter.token, letter.digest, None, sure))
-
-
-def name_of(protocol, node):
-    """Who a session is, without its number."""
-    return f"courier-{protocol}@store" if node is None else f"dovecot-{protocol}@{node.name}"
 
 
 def plain(text):

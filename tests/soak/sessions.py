@@ -7,7 +7,7 @@ import time
 from servers.answers import digest
 from servers.imap import Refused, encode_folder
 from soak.history import (
-    Change, FolderChange, FolderListing, Listing, PopListing, PopSighting, Put, Refusal,
+    Change, FolderChange, FolderListing, Listing, Login, PopListing, PopSighting, Put, Refusal,
     Removal, Sighting, Status)
 from soak.witness import TOKEN
 
@@ -44,6 +44,7 @@ class Session:
         with self.tried("login"):
             self.client = connect()
             book.sessions.enter(self)
+        book.record(Login(self.started, time.monotonic(), by, self.pid))
 
     @property
     def pid(self):
