@@ -453,8 +453,7 @@ class Checker:
                 puts[put.mailbox].append(put)
         listings = collections.defaultdict(list)
         for listing in self.by_kind[Listing] + self.by_kind[PopListing]:
-            if getattr(listing, "complete", True) and \
-                    all(s.token is not None for s in listing.messages):
+            if listing.complete and all(s.token is not None for s in listing.messages):
                 listings[listing.mailbox].append(listing)
         for mailbox, looks in listings.items():
             self._absences(puts[mailbox], sorted(looks, key=lambda look: look.start))

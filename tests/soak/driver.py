@@ -10,15 +10,13 @@ import collections
 import contextlib
 import os
 import re
-import shutil
 import subprocess
 import threading
 import time
 
-from servers.courier import Courier
-from servers.dovecot import Dovecot
+from servers.hosts import Host
 from servers.lab import MAIL_GID, MAIL_UID, Lab
-from servers.mount import COURIERFS, Mount
+from servers.mount import COURIERFS
 from servers.site import strange_things
 from servers.store import ANN, Store
 from soak import quota
@@ -26,89 +24,39 @@ from soak.book import Book, Page
 from soak.checker import BOUND
 from soak.faults import Faults
 from soak.history import FolderListing, Oddity, Put, Refusal
-from soak.sessions import Ended, ImapSession, PopSession
+from soak.places import Elsewhere, Here, Node
+from soak.sessions import LARGE, Ended, ImapSession, PopSession
 from soak.witness import Witness
 
 MAILBOXES = ["INBOX", "INBOX.Work", "INBOX.Lists"]
 FLAGS = ["\\Seen", "\\Flagged", "\\Answered", "\\Draft"]
 KEYWORDS = ["$Label1", "$Forwarded", "Junk", "Later", "NonJunk"]
-# Mailboxes are kept about this size and up to MANY times as large, so that sessions meet on
-# the same messages.
-FEW, MANY = 8, 3
-# Longer than any server waits for a lock whose holder died on the same host.
-PATIENCE = 75
-
-
-class PinnedMount(Mount):
-    """A mount whose daemon stays the one that was built when the soak began."""
-
-    def __init__(self, lab, store, options, daemon):
-        super().__init__(lab, store, options)
-        self._daemon = lab.path / "courierfs"
-        if not self._daemon.exists():
-            shutil.copy(daemon, self._daemon)
-
-    def command(self, *options):
-        return [self._daemon, *super().command(*options)[1:]]
-
-    def forget_state(self):
-        """Deletes the state directory, which may be lost while the daemon is down."""
-        shutil.rmtree(self.state)
-        self.state.mkdir(mode=0o700)
-
-
-class RecordedDovecot(Dovecot):
-    """Dovecot whose programs write down what they do."""
-
-    def __init__(self, lab, mail_root, recording):
-        super().__init__(lab, mail_root)
-        self._recording = recording
-
-    def _environment(self, user):
-        return super()._environment(user) | self._recording
-
-
-class Node:
-    """A mount with its own state directory, and a Dovecot with its own indexes on it."""
-
-    def __init__(self, lab, store, number, options, daemon, recording):
-        self.name = f"mount{number}"
-        self.mount = PinnedMount(lab, store.path, options, daemon)
-        self.mount.environment = recording
-        # Nobody may look at the bare mountpoint: a dead mount is an error, not an empty account.
-        self.mount.point.chmod(0)
-        self.dovecot = RecordedDovecot(lab, self.mount.point, recording)
-        self.is_up = False
-        self._indexes = 0
-
-    def settings(self):
-        """Dovecot's settings for a session that starts now."""
-        name, _, domain = ANN.partition("@")  # variables are not expanded on a command line
-        index = self.dovecot.index / f"{self._indexes}" / domain / name
-        maildir = self.mount.point / domain / name / "Maildir"
-        return {"mail_location": f"maildir:{maildir}:INDEX={index}:UTF-8"} | quota.DOVECOT
-
-    def lose_index(self):
-        """Later sessions find no index. Those that live keep theirs: Dovecot takes a mailbox
-        whose index is deleted under it for a deleted mailbox."""
-        self._indexes += 1
+# Mailboxes are kept between these sizes, so that sessions meet on the same messages.
+FEW, MORE = 8, 16
+# Longer than any server waits for a lock whose holder died, on another host.
+PATIENCE = 150
 
 
 class Soak:
     """One run; `history` is what came of it."""
 
     def __init__(self, seed, mounts=2, options=(), workers=4, faults=True, messages=FEW,
-                 daemon=COURIERFS):
+                 daemon=COURIERFS, hosts=False):
         self.book = Book(seed)
-        self.few = messages
+        self.few, self.many = messages, messages + MORE
         self.workers = workers
         self.with_faults = faults
         self.lab = Lab()
-        self.courier = Courier(self.lab)
+        self.places = [Here(self.lab)]
+        self._hosts = contextlib.ExitStack()
+        self.courier = self.places[0].courier
         self.store = Store(self.lab.new_directory("store", owned_by_mail_user=True))
         self.maildir = self.store.maildir(ANN)
         self.witness = Witness(self.lab, self.maildir, self.book.record)
-        self.nodes = [Node(self.lab, self.store, n + 1, options, daemon,
+        if hosts:
+            self.places += [Elsewhere(self._hosts.enter_context(Host(self.lab, f"soak{n + 1}")))
+                            for n in range(mounts)]
+        self.nodes = [Node(self.places[n + 1 if hosts else 0], self.store, n + 1, options, daemon,
                            self.witness.environment()) for n in range(mounts)]
         self._recorded = self.witness.environment(["libnss_wrapper.so"]) | quota.COURIER
         self.problems = collections.Counter()
@@ -147,6 +95,7 @@ class Soak:
 
     def close(self):
         """Ends everything that runs and deletes the laboratory."""
+        self._hosts.close()
         self.lab.close()
 
     # ---- beginning and end ------------------------------------------------------------------
@@ -162,7 +111,10 @@ class Soak:
         for mailbox in MAILBOXES[1:]:
             session.folder("create", mailbox)
             for _ in range(self.few // 2):
-                session.append(mailbox, page.new_letter(page.rng, mailbox), ["\\Seen"])
+                if self.few > LARGE:
+                    self._deliver_as_exim(page, mailbox)
+                else:
+                    session.append(mailbox, page.new_letter(page.rng, mailbox), ["\\Seen"])
         session.select("INBOX")
         session.close(politely=True)
         self.pop3(page, None).leave([], politely=True)
@@ -212,22 +164,28 @@ class Soak:
     # ---- sessions ---------------------------------------------------------------------------
 
     def imap(self, page, node):
+        """A session with Courier (node None), on some host, or with Dovecot on a node."""
+        place = node.place if node else page.rng.choice(self.places)
+
         def connect():
-            client = (self.courier.imap(self.maildir, **self._recorded) if node is None
-                      else node.dovecot.imap(ANN, **node.settings()))
+            client = (node.dovecot.imap(ANN, **node.settings()) if node
+                      else place.courier.imap(self.maildir, **self._recorded))
             client.connection.socket.settimeout(PATIENCE)
             return client
 
-        return ImapSession(page.next_session(self.name_of("imap", node)), connect, page)
+        return ImapSession(page.next_session(self.name_of("imap", node)), connect, page, place)
 
     def pop3(self, page, node):
+        """Likewise."""
+        place = node.place if node else page.rng.choice(self.places)
+
         def connect():
-            client = (self.courier.pop3(self.maildir, **self._recorded) if node is None
-                      else node.dovecot.pop3(ANN, **node.settings()))
+            client = (node.dovecot.pop3(ANN, **node.settings()) if node
+                      else place.courier.pop3(self.maildir, **self._recorded))
             client.connection.socket.settimeout(PATIENCE)
             return client
 
-        return PopSession(page.next_session(self.name_of("pop3", node)), connect, page)
+        return PopSession(page.next_session(self.name_of("pop3", node)), connect, page, place)
 
     @staticmethod
     def name_of(protocol, node):
@@ -284,9 +242,9 @@ class Soak:
     def _imap_step(self, page, session):
         rng = page.rng
         uids = sorted(session.messages)
-        size = len(uids)
+        size = session.count
         steps = {"noop": 24, "flags": 20, "keywords": 14, "append": 8, "copy": 5, "move": 4,
-                 "expunge": 5 if size <= MANY * self.few else 40, "select": 12, "status": 5}
+                 "expunge": 5 if size <= self.many else 40, "select": 12, "status": 5}
         if size < self.few:
             steps["append"] = 30
         if session.mailbox is None or session.read_only or not uids:
@@ -312,7 +270,7 @@ class Soak:
             flags = rng.sample(FLAGS + KEYWORDS, rng.randint(0, 3))
             session.append(mailbox, page.new_letter(rng, mailbox), flags)
         elif step == "expunge":
-            session.expunge(rng.sample(uids, max(1, size // 4)))
+            session.expunge(rng.sample(uids, max(1, len(uids) // 4)))
             if session.messages:
                 session.noop()
         else:
@@ -328,11 +286,12 @@ class Soak:
             session.look(bodies=0.3)
             count = len(session.messages)
             time.sleep(page.rng.choice([0, 0, 0.1, 0.5]))
-            if count:
+            seen = [n for n, message in enumerate(session.messages) if message.token]
+            if seen:
                 for _ in range(page.rng.randint(0, 3)):
-                    session.retrieve(page.rng.randrange(count))
-                if count > MANY * self.few or page.chance(0.2):
-                    delete = page.rng.sample(range(count), max(1, count // 5))
+                    session.retrieve(page.rng.choice(seen))
+                if count > self.many or page.chance(0.2):
+                    delete = page.rng.sample(seen, max(1, len(seen) // 5))
         except Ended:
             politely = False
             raise

@@ -47,7 +47,7 @@ class Record:
 
     @property
     def node(self):
-        """Where it was: the store itself, or a mount."""
+        """Where a session was: the store itself, or a mount."""
         return self.by.partition("@")[2].partition("#")[0]
 
     @property
@@ -64,7 +64,7 @@ class Listing(Record):
     uidvalidity: int
     command: str
     messages: list
-    complete: bool = True  # False: some answer was cut short; nothing is said of absence
+    complete: bool = True  # False: only some messages are here, or an answer was cut short
     read_only: bool = False  # the session was opened by EXAMINE
     quiet: bool = False  # nobody else does anything
 
@@ -79,6 +79,7 @@ class PopListing(Record):
     mailbox: str
     messages: list
     quiet: bool = False
+    complete: bool = True  # False: only some messages are here
 
     def __post_init__(self):
         self.messages = [PopSighting(*message) for message in self.messages]
@@ -155,7 +156,7 @@ class FolderListing(Record):
 
 @dataclass
 class DatabaseVersion(Record):
-    """A new version of a uid database; `by` is program and pid, such as imapd:4711.
+    """A new version of a uid database; `by` is program, pid and host, such as imapd:4711@vm.
 
     added: [uid, base name, token]; removed: [uid, base name, token, whether a file of that name
     was seen after it].
@@ -179,7 +180,7 @@ class SizeListVersion(Record):
 
 @dataclass
 class FileStep(Record):
-    """What a program, by name and pid, did in the store.
+    """What a program, by name, pid and host, did in the store.
 
     rename: of a message, `part` is where it was before (cur or new), `words` are the flags in its
     new name; unlink: likewise; keywords: it wrote a message's whole set, which are `words`; lock,
@@ -197,7 +198,7 @@ class FileStep(Record):
 class Login(Record):
     """A session began; its program has this pid."""
 
-    pid: int
+    pid: str  # and host, as in steps: 4711@vm
 
 
 @dataclass

@@ -12,7 +12,7 @@
  *   START END PID PROGRAM unlink DIRECTORY PART NAME     a message was deleted
  *   START END PID PROGRAM lock DIRECTORY tmp NAME        Courier's lock was taken; unlock: let go
  *
- * Times are nanoseconds of the monotonic clock, taken before and after the call; DIRECTORY is the last
+ * PID is followed by @ and the host's name. Times are nanoseconds of the monotonic clock, taken before and after the call; DIRECTORY is the last
  * component of the mailbox's path; fields are separated by tabs. A program that is killed inside a
  * call writes no line. */
 #include <dlfcn.h>
@@ -31,6 +31,7 @@
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 static char record_directory[PATH_MAX];
+static char host[HOST_NAME_MAX + 1];
 static int log_fd = -1;
 static atomic_uint saved_count;
 
@@ -39,6 +40,7 @@ __attribute__((constructor)) static void begin(void)
     const char *directory = getenv("SOAK_RECORD");
     if (directory == NULL || strlen(directory) > PATH_MAX - 100)
         return;
+    gethostname(host, HOST_NAME_MAX);
     char path[PATH_MAX + 8];
     strcpy(record_directory, directory);
     snprintf(path, sizeof(path), "%s/log", directory);
@@ -105,8 +107,8 @@ static void write_line(long long start, const char *what, const char *a, const c
                        const char *c)
 {
     char line[4 * NAME_MAX + 200];
-    int len = snprintf(line, sizeof(line), "%lld\t%lld\t%d\t%s\t%s\t%s\t%s\t%s\n", start, now(),
-                       (int)getpid(), program_invocation_short_name, what, a, b, c);
+    int len = snprintf(line, sizeof(line), "%lld\t%lld\t%d@%s\t%s\t%s\t%s\t%s\t%s\n", start, now(),
+                       (int)getpid(), host, program_invocation_short_name, what, a, b, c);
     if (len < (int)sizeof(line) && write(log_fd, line, (size_t)len) != len)
         abort();
 }
@@ -151,7 +153,7 @@ struct step {
     struct place to;
     long long start;
     int known;
-    char saved[64];
+    char saved[HOST_NAME_MAX + 64];
 };
 
 static void before(struct step *step, int from_dir, const char *from, int to_dir, const char *to)
@@ -161,8 +163,8 @@ static void before(struct step *step, int from_dir, const char *from, int to_dir
     step->known = log_fd >= 0 && find_place(from_dir, from, &step->from) &&
                   find_place(to_dir, to, &step->to);
     if (step->known && (is_list(&step->to) || is_keywords(&step->to))) {
-        char path[PATH_MAX + 80];
-        snprintf(step->saved, sizeof(step->saved), "%d.%lld.%u", (int)getpid(), now(),
+        char path[PATH_MAX + HOST_NAME_MAX + 80];
+        snprintf(step->saved, sizeof(step->saved), "%d.%s.%lld.%u", (int)getpid(), host, now(),
                  atomic_fetch_add(&saved_count, 1));
         snprintf(path, sizeof(path), "%s/%s", record_directory, step->saved);
         if (!copy(from_dir, from, path))
@@ -179,7 +181,7 @@ static int after(struct step *step, int result)
         return result;
     if (result < 0) {
         if (step->saved[0] != '\0') {
-            char path[PATH_MAX + 80];
+            char path[PATH_MAX + HOST_NAME_MAX + 80];
             snprintf(path, sizeof(path), "%s/%s", record_directory, step->saved);
             REAL(unlinkat)(AT_FDCWD, path, 0);
         }

@@ -13,9 +13,9 @@ DOVECOT = "dovecot-imap@mount1#2"
 COURIER_POP = "courier-pop3@store#3"
 DOVECOT_POP = "dovecot-pop3@mount2#4"
 VALIDITY = 700
-IMAPD, POP3D, COURIERFS = "imapd:10", "courierpop3d:20", "courierfs:30"
+IMAPD, POP3D, COURIERFS = "imapd:10@vm", "courierpop3d:20@vm", "courierfs:30@vm"
 # The sessions' programs.
-IMAP_LOGIN, POP_LOGIN = Login(0, 0.1, COURIER, 10), Login(9, 9.1, COURIER_POP, 20)
+IMAP_LOGIN, POP_LOGIN = Login(0, 0.1, COURIER, "10@vm"), Login(9, 9.1, COURIER_POP, "20@vm")
 
 
 def put(token, at=0.0, flags=(), **more):
@@ -211,7 +211,7 @@ ARTEFACTS = {
          step(5.5, IMAPD, "keywords", words=["later", "junk"])]),
     "idle-store of a Dovecot whose mount was dead": ([
         put("a"), database(1, IMAPD, [(1, "1.a", "a")]), change(5, "a", ["Junk"]),
-        Login(0, 0.1, DOVECOT, 40), listing(20, (1, "a", []), by=COURIER)],
+        Login(0, 0.1, DOVECOT, "40@vm"), listing(20, (1, "a", []), by=COURIER)],
         [Fault(4.9, 5.05, "courierfs@mount1", "courierfs")],
         [Fault(4.9, 5.05, "courierfs@mount2", "courierfs")]),
     "idle-store of a Courier": ([
@@ -220,8 +220,8 @@ ARTEFACTS = {
         [IMAP_LOGIN], [IMAP_LOGIN, step(15.05, IMAPD, "rename", words=["\\seen"])]),
     "pop3-race-courier": ([
         put("a"), POP_LOGIN, pop(9, ("U1", "a"), by=COURIER_POP), pop(20, ("U2", "a"))],
-        [size_list(9.05, "courierpop3d:21", [("U2", "1.a", "a")])],
-        [size_list(9.2, "courierpop3d:21", [("U2", "1.a", "a")])]),
+        [size_list(9.05, "courierpop3d:21@vm", [("U2", "1.a", "a")])],
+        [size_list(9.2, "courierpop3d:21@vm", [("U2", "1.a", "a")])]),
     "pop3-race-mixed": ([
         put("a"), POP_LOGIN, pop(9, ("U1", "a"), by=COURIER_POP), pop(20, ("U2", "a"))],
         [size_list(9.05, COURIERFS, [("U2", "1.a", "a")])],

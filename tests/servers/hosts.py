@@ -1,6 +1,7 @@
 """Another host on this machine: a pid namespace, a host name and a mount table of its own."""
 
 import contextlib
+import os
 import subprocess
 from pathlib import Path
 
@@ -48,7 +49,8 @@ class Host:
         self._keeper.stdout.close()
         self._lab.end(self._keeper)
         self._keeper = None
-        wait_until(lambda: not Path(f"/proc/{self._first}").exists(), f"{self.name} is gone")
+        # Its parent is gone, and this process adopts it.
+        wait_until(lambda: os.waitpid(self._first, os.WNOHANG)[0], f"{self.name} is gone")
 
     @contextlib.contextmanager
     def site(self, store):
