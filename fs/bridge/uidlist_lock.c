@@ -141,11 +141,16 @@ void lock_abandon(struct mailbox *mailbox)
     let_go(mailbox);
 }
 
-/* Another program took the lock away: what its owner writes now will not be recorded. */
+/* Another program took the lock away. That is right if its owner is dead; else what the owner writes
+ * now will not be recorded. */
 static void lose(struct mailbox *mailbox)
 {
-    log_error("'%s': the lock was taken away from process %d", mailbox->path,
-              (int)mailbox->lock.pid);
+    const struct held_lock *lock = &mailbox->lock;
+    if (owner_lives(lock))
+        log_error("'%s': the lock was taken away from process %d", mailbox->path, (int)lock->pid);
+    else
+        log_info("'%s': process %d died with the lock; another program released it", mailbox->path,
+                 (int)lock->pid);
     lock_abandon(mailbox);
 }
 

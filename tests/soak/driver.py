@@ -33,6 +33,9 @@ FLAGS = ["\\Seen", "\\Flagged", "\\Answered", "\\Draft"]
 KEYWORDS = ["$Label1", "$Forwarded", "Junk", "Later", "NonJunk"]
 # Mailboxes are kept between these sizes, so that sessions meet on the same messages.
 FEW, MORE = 8, 16
+# What Dovecot says of a mount whose daemon was killed, and of the bare mount point.
+DEAD_MOUNT = ("Transport endpoint is not connected", "Software caused connection abort",
+              "Permission denied")
 # Longer than any server waits for a lock whose holder died, on another host.
 PATIENCE = 150
 
@@ -145,21 +148,24 @@ class Soak:
         return next(r.names for r in reversed(self.book.history) if isinstance(r, FolderListing))
 
     def _look_around(self):
-        now = time.monotonic()
         for node in self.nodes:
             if node.mount.process.poll() is not None:
-                self.book.record(Oddity(now, now, node.name, "courierfs ended by itself"))
+                self._odd(node.name, "courierfs ended by itself")
             node.mount.stop()
-            for line in node.mount.unexpected_errors():
+            logged = node.mount.unexpected_errors() + node.mount.log_lines("warning")
+            for line in logged:
                 self.problems["courierfs: " + plain(line)] += 1
-                if "Sanitizer" in line or "runtime error" in line:
-                    self.book.record(Oddity(now, now, node.name, line))
-            for line in node.mount.log_lines("warning"):
-                self.problems["courierfs: " + plain(line)] += 1
+                self._odd(node.name, "courierfs: " + line)
             for line in node.dovecot.complaints():
                 self.problems["Dovecot: " + plain(line)] += 1
+                if not self.with_faults or not any(words in line for words in DEAD_MOUNT):
+                    self._odd(node.name, "Dovecot: " + line)
         for text in strange_things(self.store):
-            self.book.record(Oddity(now, now, "store", text))
+            self._odd("store", text)
+
+    def _odd(self, where, text):
+        now = time.monotonic()
+        self.book.record(Oddity(now, now, where, text))
 
     # ---- sessions ---------------------------------------------------------------------------
 
