@@ -60,7 +60,8 @@ class Soak:
             self.places += [Elsewhere(self._hosts.enter_context(Host(self.lab, f"soak{n + 1}")))
                             for n in range(mounts)]
         self.nodes = [Node(self.places[n + 1 if hosts else 0], self.store, n + 1, options, daemon,
-                           self.witness.environment()) for n in range(mounts)]
+                           self.witness.environment(), self.book.record)
+                      for n in range(mounts)]
         self._recorded = self.witness.environment(["libnss_wrapper.so"]) | quota.COURIER
         self.problems = collections.Counter()
         self._deadline = 0
@@ -77,8 +78,7 @@ class Soak:
         self._set_up(page)
         self.witness.start()
         for node in self.nodes:
-            node.mount.start()
-            node.is_up = True
+            node.start()
         self._deadline = time.monotonic() + seconds
         threads = [threading.Thread(target=self._worker, args=(number,), name=f"worker{number}")
                    for number in range(self.workers)]

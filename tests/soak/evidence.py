@@ -11,7 +11,7 @@ from soak.history import DatabaseVersion, Fault, FileStep, Login, SizeListVersio
 
 
 PROGRAMS = {"courier-imap": "imapd", "courier-pop3": "courierpop3d", "dovecot-imap": "imap",
-            "dovecot-pop3": "pop3"}
+            "dovecot-pop3": "pop3", "courierfs": "courierfs"}
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,7 @@ class Drop:
     identity: object  # the UID, or the UIDL
     base: str
     token: str
-    raced: bool  # Courier did it, and somebody renamed the file while Courier was looking, or
-    # entered it in the size list, which has no lock
+    why: str  # the artefact that it is, if it is proven to be one
 
 
 def overlap(step, start, end):
@@ -37,6 +36,7 @@ class Evidence:
     def __init__(self, by_kind):
         self._by_kind = by_kind
         self._logins = {login.by: login for login in by_kind[Login]}
+        self._nodes = {self._program(login): login.node for login in by_kind[Login]}
         self._steps = collections.defaultdict(list)  # (what, mailbox, base)
         self._locks = collections.defaultdict(list)  # mailbox
         for step in by_kind[FileStep]:
@@ -45,6 +45,7 @@ class Evidence:
             else:
                 self._steps[step.what, step.mailbox, step.base].append(step)
         self.outages = [fault for fault in by_kind[Fault] if fault.what.startswith("courierfs")]
+        self._failures = [step for step in by_kind[FileStep] if step.what == "failure"]
         self.base = {}  # (mailbox, token)
         self._token = {}  # (mailbox, base)
         for kind in (DatabaseVersion, SizeListVersion):
@@ -56,10 +57,14 @@ class Evidence:
         self._read_database()
         self._read_size_list()
 
+    @staticmethod
+    def _program(login):
+        return f"{PROGRAMS[login.program]}:{login.pid}"
+
     def program_of(self, record):
-        """Who a session's program is in the steps, such as imapd:4711."""
+        """Who a session's program is in the steps, such as imapd:4711@vm."""
         login = self._logins.get(record.by)
-        return f"{PROGRAMS[record.program]}:{login.pid}" if login else None
+        return self._program(login) if login else None
 
     def login_of(self, record):
         """When the session began."""
@@ -68,6 +73,7 @@ class Evidence:
 
     def _read_database(self):
         self._saved = set()  # (mailbox, UIDVALIDITY, UID, token); token None: nobody knows whose
+        self._since = {}  # (mailbox, UIDVALIDITY, UID, base): when it was saved first
         self.validities = set()
         self.drops = []
         self._dropped = collections.defaultdict(list)  # (mailbox, token)
@@ -76,22 +82,51 @@ class Evidence:
             for uid, base, token in version.added:
                 token = token or self._token.get((version.mailbox, base))
                 self._saved.add((version.mailbox, version.uidvalidity, uid, token))
+                self._since.setdefault((version.mailbox, version.uidvalidity, uid, base),
+                                       version.end)
             for uid, base, token, seen in version.removed:
                 if seen or self._was_unlinked_after(version, base):
-                    self._drop(version, uid, base, token, self._lock_before(version))
+                    self._drop(version, uid, base, token, self._why_line(version, uid, base))
 
     def _read_size_list(self):
         for version in self._by_kind[SizeListVersion]:
             for uidl, base, token, seen in version.removed:
                 if seen or self._was_unlinked_after(version, base):
-                    self._drop(version, uidl, base, token, self._start_of(version.by))
+                    self._drop(version, uidl, base, token, self._why_entry(version, uidl, base))
 
-    def _drop(self, version, identity, base, token, since):
-        token = token or self._token.get((version.mailbox, base))
+    def _why_line(self, version, uid, base):
+        """What is proven of a line that a living message lost in the uid database."""
+        if version.is_courier:
+            since = self._lock_before(version)
+            raced = since is not None and self._renamed(
+                version.mailbox, base, since, version.end, version.by, parts=("cur",))
+            return "courier-scan" if raced else None
+        since = self._since.get((version.mailbox, version.uidvalidity, uid, base), version.start)
+        moved = any(other == base for _, other, _ in version.added)
+        node = self._nodes.get(version.by)
+        return "dovecot-reset" if moved and self._lost_index(
+            node, version.mailbox, since, version.start) else None
+
+    def _why_entry(self, version, uidl, base):
+        """Likewise, of an entry of the size list."""
+        since = self._start_of(version.by)
         raced = version.is_courier and since is not None and (
             self._renamed(version.mailbox, base, since, version.end, version.by, parts=("cur",))
-            or self._was_entered_by_others(version, identity, base, since))
-        drop = Drop(version, identity, base, token, raced)
+            or self._was_entered_by_others(version, uidl, base, since))
+        return "courier-scan" if raced else None
+
+    def _lost_index(self, node, mailbox, since, until):
+        """Whether Dovecot could not write its list of the mailbox in this time, because its
+        mount was dead: it then forgets every message that its index has."""
+        return any(step.mailbox == mailbox and since <= step.start <= until
+                   and self._nodes.get(step.by) == node and any(
+                       outage.node == node and overlap(outage, step.start, step.end)
+                       for outage in self.outages)
+                   for step in self._failures)
+
+    def _drop(self, version, identity, base, token, why):
+        token = token or self._token.get((version.mailbox, base))
+        drop = Drop(version, identity, base, token, why)
         self.drops.append(drop)
         self._dropped[version.mailbox, token].append(drop)
 
@@ -125,14 +160,19 @@ class Evidence:
         return (mailbox, validity, uid, token) in self._saved or \
             (mailbox, validity, uid, None) in self._saved
 
-    def was_dropped(self, mailbox, token, identity):
-        """Whether a race of Courier's cost the message this UID or UIDL."""
-        return any(drop.identity == identity and drop.raced
-                   for drop in self._dropped[mailbox, token])
+    def why_dropped(self, mailbox, token, identity):
+        """The artefact that cost the message this UID or UIDL, or None."""
+        return next((drop.why for drop in self._dropped[mailbox, token]
+                     if drop.identity == identity and drop.why), None)
+
+    def was_lost_with_index(self, listing, put):
+        """Whether a Dovecot's index lost the message before this look."""
+        return not listing.is_courier and self._lost_index(
+            listing.node, listing.mailbox, put.end, listing.end)
 
     def dropped_in(self, mailbox, token, session, start, end):
         """Whether a race cost the message its line in this time, in a look of this session."""
-        return any(drop.raced and overlap(drop.version, start, end)
+        return any(drop.why == "courier-scan" and overlap(drop.version, start, end)
                    and drop.version.by == self.program_of(session)
                    for drop in self._dropped[mailbox, token])
 

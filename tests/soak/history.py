@@ -184,7 +184,8 @@ class FileStep(Record):
 
     rename: of a message, `part` is where it was before (cur or new), `words` are the flags in its
     new name; unlink: likewise; keywords: it wrote a message's whole set, which are `words`; lock,
-    unlock: it took Courier's lock of the mailbox, or let it go.
+    unlock: it took Courier's lock of the mailbox, or let it go; failure: Dovecot could not write its
+    list of the mailbox (`base` is the list's name).
     """
 
     what: str

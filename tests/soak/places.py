@@ -13,6 +13,7 @@ from servers.lab import wait_until
 from servers.mount import Mount
 from servers.store import ANN
 from soak import quota
+from soak.history import Login
 
 
 class Here:
@@ -88,16 +89,23 @@ class RecordedDovecot(Dovecot):
 
     def __init__(self, lab, mail_root, environment):
         super().__init__(lab, mail_root)
-        self._recording = environment
+        self._words = " ".join(f"{name}={value}" for name, value in environment.items())
 
-    def _environment(self, user):
-        return super()._environment(user) | self._recording
+    def _command(self, program, settings):
+        """By a script: Dovecot's programs start doveconf, which starts them once more, under the
+        name they were called by and with nothing in their environment that it does not know."""
+        script = self.home / Path(program).name
+        if not script.exists():
+            script.write_text(f'#!/bin/bash\n{self._words} exec -a "$0" {program} "$@"\n')
+            script.chmod(0o755)
+        return super()._command(script, settings)
 
 
 class Node:
     """A mount with its own state directory, and a Dovecot with its own indexes on it."""
 
-    def __init__(self, place, store, number, options, daemon, environment):
+    def __init__(self, place, store, number, options, daemon, environment, record):
+        self._record = record
         self.name = f"mount{number}"
         self.place = place
         self.mount = PinnedMount(place, store.path, options, daemon, environment)
@@ -119,6 +127,15 @@ class Node:
         whose index is deleted under it for a deleted mailbox."""
         self._indexes += 1
 
+    def start(self):
+        """Mounts."""
+        start = time.monotonic()
+        self.mount.start()
+        _, own = self.place.pids(self.mount.process.pid)
+        self._record(Login(start, time.monotonic(), f"courierfs@{self.name}",
+                           f"{own}@{self.place.hostname}"))
+        self.is_up = True
+
     def fail(self, forget_state, pause):
         """kill -9 of the daemon, and a new one."""
         self.is_up = False
@@ -126,5 +143,4 @@ class Node:
         if forget_state:
             self.mount.forget_state()
         time.sleep(pause)
-        self.mount.start()
-        self.is_up = True
+        self.start()

@@ -10,6 +10,7 @@
  *   START END PID PROGRAM rename DIRECTORY PART NAME     a message was renamed to NAME; PART (cur or new)
  *                                                        is where it was before
  *   START END PID PROGRAM unlink DIRECTORY PART NAME     a message was deleted
+ *   START END PID PROGRAM failure DIRECTORY - NAME       Dovecot could not open, write or replace its list
  *   START END PID PROGRAM lock DIRECTORY tmp NAME        Courier's lock was taken; unlock: let go
  *
  * PID is followed by @ and the host's name. Times are nanoseconds of the monotonic clock, taken before and after the call; DIRECTORY is the last
@@ -19,10 +20,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -109,7 +113,7 @@ static void write_line(long long start, const char *what, const char *a, const c
     char line[4 * NAME_MAX + 200];
     int len = snprintf(line, sizeof(line), "%lld\t%lld\t%d@%s\t%s\t%s\t%s\t%s\t%s\n", start, now(),
                        (int)getpid(), host, program_invocation_short_name, what, a, b, c);
-    if (len < (int)sizeof(line) && write(log_fd, line, (size_t)len) != len)
+    if (len < (int)sizeof(line) && REAL(write)(log_fd, line, (size_t)len) != len)
         abort();
 }
 
@@ -117,6 +121,11 @@ static int is_list(const struct place *place)
 {
     return place->part[0] == '\0' && (strcmp(place->name, "courierimapuiddb") == 0 ||
                                       strcmp(place->name, "courierpop3dsizelist") == 0);
+}
+
+static int is_uidlist(const char *name)
+{
+    return strcmp(name, "dovecot-uidlist") == 0 || strcmp(name, "dovecot-uidlist.tmp") == 0;
 }
 
 static int is_keywords(const struct place *place)
@@ -137,7 +146,7 @@ static int copy(int dir, const char *from, const char *to)
     ssize_t len = out < 0 ? -1 : 1;
     while (len > 0) {
         len = read(in, block, sizeof(block));
-        if (len > 0 && write(out, block, (size_t)len) != len)
+        if (len > 0 && REAL(write)(out, block, (size_t)len) != len)
             len = -1;
     }
     if (in >= 0)
@@ -179,6 +188,8 @@ static int after(struct step *step, int result)
     int error = errno;
     if (!step->known)
         return result;
+    if (result < 0 && is_uidlist(step->from.name))
+        write_line(step->start, "failure", step->to.mailbox, "-", step->to.name);
     if (result < 0) {
         if (step->saved[0] != '\0') {
             char path[PATH_MAX + HOST_NAME_MAX + 80];
@@ -231,6 +242,92 @@ int linkat(int from_dir, const char *from, int to_dir, const char *to, int flags
     before(&step, from_dir, from, to_dir, to);
     return after(&step, REAL(linkat)(from_dir, from, to_dir, to, flags));
 }
+
+/* ---- Dovecot's list -------------------------------------------------------------------------- */
+
+static void note_failure(int dir, const char *path, long long start)
+{
+    int error = errno;
+    struct place place;
+    if (log_fd >= 0 && error != ENOENT && error != EEXIST && error != EINTR &&
+        find_place(dir, path, &place) && is_uidlist(place.name))
+        write_line(start, "failure", place.mailbox, "-", place.name);
+    errno = error;
+}
+
+static void note_failed_fd(int fd, long long start)
+{
+    int error = errno;
+    char link[64];
+    char path[PATH_MAX];
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    ssize_t len = log_fd < 0 ? -1 : readlink(link, path, sizeof(path) - 1);
+    if (len > 0) {
+        path[len] = '\0';
+        errno = error;
+        note_failure(AT_FDCWD, path, start);
+    }
+    errno = error;
+}
+
+#define CALL_ON_FD(type, fd, name, ...)                                                            \
+    do {                                                                                           \
+        long long start_ = now();                                                                  \
+        type result_ = REAL(name)(__VA_ARGS__);                                                    \
+        if (result_ < 0)                                                                           \
+            note_failed_fd(fd, start_);                                                            \
+        return result_;                                                                            \
+    } while (0)
+
+int fdatasync(int fd)
+{
+    CALL_ON_FD(int, fd, fdatasync, fd);
+}
+
+int fsync(int fd)
+{
+    CALL_ON_FD(int, fd, fsync, fd);
+}
+
+ssize_t write(int fd, const void *bytes, size_t size)
+{
+    CALL_ON_FD(ssize_t, fd, write, fd, bytes, size);
+}
+
+ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset)
+{
+    CALL_ON_FD(ssize_t, fd, pwrite, fd, bytes, size, offset);
+}
+
+ssize_t writev(int fd, const struct iovec *pieces, int count)
+{
+    CALL_ON_FD(ssize_t, fd, writev, fd, pieces, count);
+}
+
+int fstat(int fd, struct stat *out)
+{
+    CALL_ON_FD(int, fd, fstat, fd, out);
+}
+
+off_t lseek(int fd, off_t offset, int whence)
+{
+    CALL_ON_FD(off_t, fd, lseek, fd, offset, whence);
+}
+
+int open(const char *path, int flags, ...)
+{
+    va_list list;
+    va_start(list, flags);
+    mode_t mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(list, mode_t) : 0;
+    va_end(list);
+    long long start = now();
+    int fd = REAL(open)(path, flags, mode);
+    if (fd < 0)
+        note_failure(AT_FDCWD, path, start);
+    return fd;
+}
+
+/* ---- the end of messages and locks ----------------------------------------------------------- */
 
 static int after_unlink(int dir, const char *path, long long start, int result)
 {
