@@ -40,7 +40,8 @@ what Courier's own program did then in the store (evidence.py); what is not prov
     idle-store            Courier acknowledged a STORE and did nothing in the store: its session
                           believed that the message had these flags already, or somebody renamed
                           the file under its hands. Or Dovecot could not rename while its
-                          mount was dead, and keeps the flags in its index alone until it can
+                          mount was dead: it keeps the flags in its index alone until it can,
+                          and overrules what others did meanwhile
     pop3-race-courier     two courierpop3d made the list at the same time: what one told its
                           client is not what the other saved
     pop3-race-mixed       the same, between a courierpop3d and a writer behind courierfs
@@ -552,7 +553,11 @@ class Checker:
             value = flag in (f.lower() for f in change.add)
             if value or flag in (f.lower() for f in change.remove):
                 idle = but_not_idle and self._is_idle(change, flag, value)
-                deeds.append(Deed(change, value, change.acknowledged and not idle))
+                deed = Deed(change, value, change.acknowledged and not idle)
+                if idle and not change.is_courier:
+                    later = self.evidence.when_written_later(change, flag, value)
+                    deed.end = later or deed.end
+                deeds.append(deed)
         return deeds
 
     # ---- promise five, and the end ----------------------------------------------------------

@@ -186,14 +186,25 @@ class Evidence:
     def flag_was_written(self, change, flag, value):
         """Whether the program that acknowledged a change gave the flag this value in the store,
         or nobody can tell."""
-        base = self.base.get((change.mailbox, change.token))
         program = self.program_of(change)
-        if base is None or program is None:
+        if program is None or (change.mailbox, change.token) not in self.base:
             return True
-        what = "rename" if flag.startswith("\\") else "keywords"  # by courierfs, for Dovecot
-        return any((flag in step.words) == value and overlap(step, change.start, change.end)
+        return any(overlap(step, change.start, change.end)
                    and (step.by == program if change.is_courier else not step.is_courier)
-                   for step in self._steps[what, change.mailbox, base])
+                   for step in self._writes(change, flag, value))
+
+    def when_written_later(self, change, flag, value):
+        """When a daemon of the node gave the flag this value, first after the change; or None."""
+        return next((step.end for step in self._writes(change, flag, value)
+                     if step.start > change.end and step.by.startswith("courierfs")
+                     and self._nodes.get(step.by) == change.node), None)
+
+    def _writes(self, change, flag, value):
+        """The steps that gave the flag this value; for Dovecot keywords are courierfs's."""
+        base = self.base.get((change.mailbox, change.token))
+        what = "rename" if flag.startswith("\\") else "keywords"
+        return (step for step in self._steps[what, change.mailbox, base]
+                if (flag in step.words) == value)
 
     def keywords_by_courier(self, mailbox, token):
         """The steps in which Courier wrote the message's whole set of keywords."""

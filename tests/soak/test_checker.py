@@ -214,6 +214,13 @@ ARTEFACTS = {
         Login(0, 0.1, DOVECOT, "40@vm"), listing(20, (1, "a", []), by=COURIER)],
         [Fault(4.9, 5.05, "courierfs@mount1", "courierfs")],
         [Fault(4.9, 5.05, "courierfs@mount2", "courierfs")]),
+    "idle-store of a Dovecot that is done later": ([
+        put("a"), database(1, IMAPD, [(1, "1.a", "a")]), Login(0, 0.1, DOVECOT, "40@vm"),
+        Login(0, 0.1, "courierfs@mount1", "30@vm"),
+        change(5, "a", remove=["\\Seen"], acknowledged=False), change(6, "a", ["\\Seen"], by=COURIER),
+        Fault(4.9, 5.05, "courierfs@mount1", "courierfs"), listing(20, (1, "a", []), by=COURIER)],
+        [step(7, COURIERFS, "rename", words=["\\flagged"])],
+        [step(7, "courierfs:31@vm", "rename", words=["\\flagged"])]),
     "idle-store of a Courier": ([
         put("a"), database(1, IMAPD, [(1, "1.a", "a")]),
         change(15, "a", ["\\Seen"], by=COURIER), listing(20, (1, "a", []))],
