@@ -35,6 +35,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "bridge/held_locks.h"
 #include "bridge/mailbox.h"
 #include "store/lock.h"
@@ -51,29 +52,11 @@
 
 /* ---- who holds it ---------------------------------------------------------------------------- */
 
-/* When the process was started, in ticks since boot; 0 if it is not there. */
-static uint64_t start_of_process(pid_t pid)
-{
-    char path[64];
-    char line[1024];
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return 0;
-    size_t len = fread(line, 1, sizeof(line) - 1, file);
-    fclose(file);
-    line[len] = '\0';
-    const char *at = strrchr(line, ')'); /* the name may hold anything */
-    for (int field = 2; at != NULL && field < 22; field++)
-        at = strchr(at + 1, ' ');
-    return at == NULL ? 0 : strtoull(at + 1, NULL, 10);
-}
-
 static bool owner_lives(const struct held_lock *lock)
 {
     if (lock->pid == 0)
         return true; /* of another pid namespace: cannot be known */
-    return start_of_process(lock->pid) == lock->pid_start;
+    return process_start(lock->pid) == lock->pid_start;
 }
 
 static struct timespec time_of_tmp(const struct mailbox *mailbox)
@@ -254,7 +237,11 @@ int lock_create(struct mailbox *mailbox, const struct caller *caller, const char
         return -EEXIST;
     /* A caller of another pid namespace has no number here; the daemon's stands for it. */
     pid_t pid = caller->pid != 0 ? caller->pid : getpid();
-    struct held_lock_note note = {mailbox->path, pid, mailbox->acting.uid, mailbox->acting.gid};
+    struct held_lock_note note = {.mailbox = mailbox->path,
+                                  .pid = pid,
+                                  .pid_start = process_start(caller->pid),
+                                  .uid = mailbox->acting.uid,
+                                  .gid = mailbox->acting.gid};
     int slot = held_locks_add(bridge->held_locks, &note);
     if (slot < 0)
         return slot;
@@ -267,7 +254,7 @@ int lock_create(struct mailbox *mailbox, const struct caller *caller, const char
     }
     *lock = (struct held_lock){.held = true,
                                .pid = caller->pid,
-                               .pid_start = start_of_process(caller->pid),
+                               .pid_start = note.pid_start,
                                .identity = taken,
                                .uid = mailbox->acting.uid,
                                .gid = mailbox->acting.gid,
