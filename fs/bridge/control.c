@@ -205,6 +205,8 @@ int control_create(struct bridge *bridge, const struct caller *caller, const str
         result = -EEXIST;
     else
         result = create_written(mailbox, caller, kind, mode, bridge_new_ino(bridge), file_r);
+    if (result < 0 && kind == CONTROL_UIDLIST_TMP)
+        lock_end_writer(mailbox, caller);
     mailbox_leave(mailbox);
     return result;
 }
@@ -319,6 +321,8 @@ int control_rename(struct bridge *bridge, const struct caller *caller, const str
         result = acl_record(mailbox);
     else
         result = -EPERM;
+    if (result < 0 && from == CONTROL_UIDLIST_TMP && result != -ESTALE)
+        lock_end_writer(mailbox, caller);
     /* Also when it failed: Dovecot leaves the lock behind then, and would wait for it at its next
      * attempt. After ESTALE the kernel asks once more. */
     if (is_written_file(from) && from != CONTROL_UIDLIST_TMP && result != -ESTALE)
@@ -440,6 +444,8 @@ ssize_t control_write(struct control_file *file, const struct caller *caller, co
     else if (file->kind !=
              CONTROL_UIDLIST_LOCK) /* the lock's content was written when it was taken */
         result = -EPERM;
+    if (result < 0 && (file->kind == CONTROL_UIDLIST || file->kind == CONTROL_UIDLIST_TMP))
+        lock_end_writer(mailbox, caller);
     mailbox_leave(mailbox);
     return result < 0 ? result : (ssize_t)size;
 }
@@ -473,6 +479,8 @@ int control_sync(struct control_file *file, const struct caller *caller)
     bool is_owner = mailbox->lock.held && mailbox->lock.pid == caller->pid;
     if (is_owner && file == mailbox->file[CONTROL_UIDLIST])
         result = uidlist_record_pending(mailbox);
+    if (result < 0)
+        lock_end_writer(mailbox, caller);
     mailbox_leave(mailbox);
     return result;
 }

@@ -89,7 +89,9 @@ struct mailbox {
     uint64_t told[SOURCE_COUNT]; /* hash of the content whose damage was logged */
     uint32_t highest_next;       /* high-water mark of N under view.uidvalidity */
     struct held_lock lock;
-    bool grant_failed; /* who asked for the lock last met an error, not another holder */
+    pid_t loser;          /* lost the lock to another program and may not know it; 0 = nobody */
+    uint64_t loser_start; /* tells a reused pid */
+    bool grant_failed;    /* who asked for the lock last met an error, not another holder */
     /* In clock_milliseconds(): for letting others in, see uidlist_lock.c. */
     int64_t streak_start;
     int64_t released_at;
@@ -239,6 +241,8 @@ int lock_create(struct mailbox *mailbox, const struct caller *caller, const char
 int lock_lookup(struct mailbox *mailbox, const struct caller *caller, struct control_file **file_r);
 int lock_unlink(struct mailbox *mailbox, const struct caller *caller);
 int lock_set_times(struct mailbox *mailbox, const struct timespec times[2]);
+/* What CALLER, who has or had the lock, wrote to its list is lost: it must not go on. */
+void lock_end_writer(struct mailbox *mailbox, const struct caller *caller);
 /* Lets go without recording. Used when the owner died, and at unmount. */
 void lock_abandon(struct mailbox *mailbox);
 /* Housekeeping of one mailbox, whose mutex is held: an owner that died, a lock held long. */

@@ -25,10 +25,19 @@
  * somebody was seen trying (each try makes and removes a file in tmp, which moves its mtime), else
  * after some seconds. Dovecot sleeps a fraction of a second when it meets a lock and comes again.
  *
+ * A process whose writing is lost. Dovecot (2.3.19, on any file system) does not survive an error on its
+ * list: when a sync cannot write it, Dovecot takes the list in memory for empty, expunges every
+ * message from its index, and gives each a new UID at the next sync. So whoever has the lock, or
+ * lost it without knowing, is not told that its list could not be recorded (the store is full, the
+ * lock was taken away): it is killed in the middle of that very call, and to its index nothing has
+ * happened. Its client connects again. (For what Dovecot stores itself an error comes earlier, where it does
+ * no harm: arrivals.c. What happens when the daemon dies there: mount/keeper.c.)
+ *
  * A daemon that dies leaves locks whose pid is alive (Dovecot's). Each lock is therefore noted in
  * the state directory (held_locks.h) before it is taken, and the next daemon releases what it finds
  * there: whoever held it cannot do anything any more, its mount is gone. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,12 +138,31 @@ void lock_abandon(struct mailbox *mailbox)
 static void lose(struct mailbox *mailbox)
 {
     const struct held_lock *lock = &mailbox->lock;
-    if (owner_lives(lock))
+    if (owner_lives(lock)) {
         log_error("'%s': the lock was taken away from process %d", mailbox->path, (int)lock->pid);
-    else
+        mailbox->loser = lock->pid;
+        mailbox->loser_start = lock->pid_start;
+    } else {
         log_info("'%s': process %d died with the lock; another program released it", mailbox->path,
                  (int)lock->pid);
+    }
     lock_abandon(mailbox);
+}
+
+void lock_end_writer(struct mailbox *mailbox, const struct caller *caller)
+{
+    pid_t pid = caller->pid;
+    bool is_owner = mailbox->lock.held && mailbox->lock.pid == pid;
+    bool is_loser = mailbox->loser == pid && mailbox->loser_start == process_start(pid);
+    if (pid == 0 || !(is_owner || is_loser))
+        return;
+    log_error("'%s': what process %d wrote to its list is lost: it is ended, lest it give every "
+              "message a new UID",
+              mailbox->path, (int)pid);
+    caller_become_daemon();
+    if (kill(pid, SIGKILL) < 0)
+        log_error("cannot end process %d: %s", (int)pid, strerror(errno));
+    (void)caller_become(&mailbox->acting);
 }
 
 void lock_housekeeping(struct mailbox *mailbox, time_t now)
@@ -260,6 +288,8 @@ int lock_create(struct mailbox *mailbox, const struct caller *caller, const char
                                .gid = mailbox->acting.gid,
                                .touched = time(NULL),
                                .slot = slot};
+    if (mailbox->loser == caller->pid)
+        mailbox->loser = 0;
     result = grant_prepare(mailbox, caller);
     begin_hold(mailbox);
     if (result == 0)
