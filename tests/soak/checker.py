@@ -52,9 +52,6 @@ Some are not Courier's:
 
     dovecot-empty-status  Dovecot's STATUS says UIDVALIDITY 0 of a mailbox that this node has no
                           index of yet, while somebody holds the lock; it does so without us, too
-    dovecot-reset         Dovecot could not write its list during a sync, because its mount died at
-                          that moment: it forgets every message in its index, shows none, and
-                          gives each another UID at the next sync; it does so without us, too
     late-in-pop3-order    a message that arrived while Dovecot's POP3 server was logging in is
                           not at its place by name; the next login has it there
 
@@ -253,8 +250,11 @@ class Checker:
             version = drop.version
             text = (f"{version.by} at {version.end:.3f} took {drop.identity} of {drop.base} "
                     f"({drop.token}) out of {version.mailbox}'s list")
-            note = self._artefact if drop.why else self._violation
-            note(drop.why or "line-dropped", (version.mailbox, drop.token, drop.identity), text)
+            about = (version.mailbox, drop.token, drop.identity)
+            if drop.raced:
+                self._artefact("courier-scan", about, text)
+            else:
+                self._violation("line-dropped", about, text)
 
     def _uid_claims(self):
         """Every (record, mailbox, UIDVALIDITY, UID, token) that anybody was told."""
@@ -294,15 +294,14 @@ class Checker:
             text = f"{mailbox}: {token} had the UIDs {told_by(had)} under {validity}"
             if len(firm) < 2:
                 self._artefact("provisional-uid", (mailbox, validity, token), text)
+            elif self._all_but_last_dropped(mailbox, token, firm):
+                self._artefact("courier-scan", (mailbox, token), text)
             else:
-                why = self._why_changed(mailbox, token, firm)
-                note = self._artefact if why else self._violation
-                note(why or "uid-changed", (mailbox, validity, token), text)
+                self._violation("uid-changed", (mailbox, validity, token), text)
 
-    def _why_changed(self, mailbox, token, uids):
-        """The artefact that cost the message all these UIDs but the last, or None."""
-        found = [self.evidence.why_dropped(mailbox, token, uid) for uid in sorted(uids)[:-1]]
-        return found[0] if all(found) else None
+    def _all_but_last_dropped(self, mailbox, token, uids):
+        """Whether all these UIDs but one were lost to races of Courier's."""
+        return all(self.evidence.was_dropped(mailbox, token, uid) for uid in sorted(uids)[:-1])
 
     def _validities(self):
         told = collections.defaultdict(list)
@@ -363,7 +362,8 @@ class Checker:
         for key, listings in told.items():
             token, uidl = (name, key) if kind == "uidl-changed" else (key, name)
             race = self._race_of_login(min(listings, key=lambda l: l.start))
-            race = race or self.evidence.why_dropped(mailbox, token, uidl)
+            if race is None and self.evidence.was_dropped(mailbox, token, uidl):
+                race = "courier-scan"
             if race:
                 found.append(race)
         return found[0] if len(found) >= len(told) - 1 else None
@@ -416,9 +416,11 @@ class Checker:
 
     def _twice(self, listing, token, names):
         text = f"{listing.by} at {listing.start:.3f} lists {token} twice in {listing.mailbox}"
-        why = isinstance(listing, Listing) and self._why_changed(listing.mailbox, token, names)
-        note = self._artefact if why else self._violation
-        note(why or "twice", (listing.mailbox, token), text)
+        if isinstance(listing, Listing) and \
+                self._all_but_last_dropped(listing.mailbox, token, names):
+            self._artefact("courier-scan", (listing.mailbox, token), text)
+        else:
+            self._violation("twice", (listing.mailbox, token), text)
 
     def _content(self, listing, sighting):
         put = self.puts.get((listing.mailbox, sighting.token))
@@ -494,8 +496,6 @@ class Checker:
             self._artefact("courier-scan", about, text)
         elif listing.is_courier and self.evidence.renamed_by_others(*about, listing, *time):
             self._artefact("courier-listing", about + (listing.start,), text)
-        elif self.evidence.was_lost_with_index(listing, put):
-            self._artefact("dovecot-reset", about, text)
         else:
             self._violation("missing", about, text)
 

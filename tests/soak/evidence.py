@@ -22,7 +22,8 @@ class Drop:
     identity: object  # the UID, or the UIDL
     base: str
     token: str
-    why: str  # the artefact that it is, if it is proven to be one
+    raced: bool  # Courier did it, and somebody renamed the file while Courier was looking, or
+    # entered it in the size list, which has no lock
 
 
 def overlap(step, start, end):
@@ -45,7 +46,6 @@ class Evidence:
             else:
                 self._steps[step.what, step.mailbox, step.base].append(step)
         self.outages = [fault for fault in by_kind[Fault] if fault.what.startswith("courierfs")]
-        self._failures = [step for step in by_kind[FileStep] if step.what == "failure"]
         self.base = {}  # (mailbox, token)
         self._token = {}  # (mailbox, base)
         for kind in (DatabaseVersion, SizeListVersion):
@@ -73,7 +73,6 @@ class Evidence:
 
     def _read_database(self):
         self._saved = set()  # (mailbox, UIDVALIDITY, UID, token); token None: nobody knows whose
-        self._since = {}  # (mailbox, UIDVALIDITY, UID, base): when it was saved first
         self.validities = set()
         self.drops = []
         self._dropped = collections.defaultdict(list)  # (mailbox, token)
@@ -82,51 +81,22 @@ class Evidence:
             for uid, base, token in version.added:
                 token = token or self._token.get((version.mailbox, base))
                 self._saved.add((version.mailbox, version.uidvalidity, uid, token))
-                self._since.setdefault((version.mailbox, version.uidvalidity, uid, base),
-                                       version.end)
             for uid, base, token, seen in version.removed:
                 if seen or self._was_unlinked_after(version, base):
-                    self._drop(version, uid, base, token, self._why_line(version, uid, base))
+                    self._drop(version, uid, base, token, self._lock_before(version))
 
     def _read_size_list(self):
         for version in self._by_kind[SizeListVersion]:
             for uidl, base, token, seen in version.removed:
                 if seen or self._was_unlinked_after(version, base):
-                    self._drop(version, uidl, base, token, self._why_entry(version, uidl, base))
+                    self._drop(version, uidl, base, token, self._start_of(version.by))
 
-    def _why_line(self, version, uid, base):
-        """What is proven of a line that a living message lost in the uid database."""
-        if version.is_courier:
-            since = self._lock_before(version)
-            raced = since is not None and self._renamed(
-                version.mailbox, base, since, version.end, version.by, parts=("cur",))
-            return "courier-scan" if raced else None
-        since = self._since.get((version.mailbox, version.uidvalidity, uid, base), version.start)
-        moved = any(other == base for _, other, _ in version.added)
-        node = self._nodes.get(version.by)
-        return "dovecot-reset" if moved and self._lost_index(
-            node, version.mailbox, since, version.start) else None
-
-    def _why_entry(self, version, uidl, base):
-        """Likewise, of an entry of the size list."""
-        since = self._start_of(version.by)
+    def _drop(self, version, identity, base, token, since):
+        token = token or self._token.get((version.mailbox, base))
         raced = version.is_courier and since is not None and (
             self._renamed(version.mailbox, base, since, version.end, version.by, parts=("cur",))
-            or self._was_entered_by_others(version, uidl, base, since))
-        return "courier-scan" if raced else None
-
-    def _lost_index(self, node, mailbox, since, until):
-        """Whether Dovecot could not write its list of the mailbox in this time, because its
-        mount was dead: it then forgets every message that its index has."""
-        return any(step.mailbox == mailbox and since <= step.start <= until
-                   and self._nodes.get(step.by) == node and any(
-                       outage.node == node and overlap(outage, step.start, step.end)
-                       for outage in self.outages)
-                   for step in self._failures)
-
-    def _drop(self, version, identity, base, token, why):
-        token = token or self._token.get((version.mailbox, base))
-        drop = Drop(version, identity, base, token, why)
+            or self._was_entered_by_others(version, identity, base, since))
+        drop = Drop(version, identity, base, token, raced)
         self.drops.append(drop)
         self._dropped[version.mailbox, token].append(drop)
 
@@ -160,19 +130,14 @@ class Evidence:
         return (mailbox, validity, uid, token) in self._saved or \
             (mailbox, validity, uid, None) in self._saved
 
-    def why_dropped(self, mailbox, token, identity):
-        """The artefact that cost the message this UID or UIDL, or None."""
-        return next((drop.why for drop in self._dropped[mailbox, token]
-                     if drop.identity == identity and drop.why), None)
-
-    def was_lost_with_index(self, listing, put):
-        """Whether a Dovecot's index lost the message before this look."""
-        return not listing.is_courier and self._lost_index(
-            listing.node, listing.mailbox, put.end, listing.end)
+    def was_dropped(self, mailbox, token, identity):
+        """Whether a race of Courier's cost the message this UID or UIDL."""
+        return any(drop.identity == identity and drop.raced
+                   for drop in self._dropped[mailbox, token])
 
     def dropped_in(self, mailbox, token, session, start, end):
         """Whether a race cost the message its line in this time, in a look of this session."""
-        return any(drop.why == "courier-scan" and overlap(drop.version, start, end)
+        return any(drop.raced and overlap(drop.version, start, end)
                    and drop.version.by == self.program_of(session)
                    for drop in self._dropped[mailbox, token])
 

@@ -137,6 +137,10 @@ VIOLATIONS = {
     "line-dropped by Courier, another file was renamed": [
         put("a"), step(9.9, IMAPD, "lock", part="tmp"),
         step(9.95, COURIERFS, "rename", "1.b"), DROPPING],
+    "line-dropped, Dovecot's index was lost with its mount": [
+        put("a"), database(1, IMAPD, [(1, "1.a", "a")]), Fault(5, 6, "courierfs@mount1", "courierfs"),
+        step(5.1, "imap:40@vm", "failure", "dovecot-uidlist"),
+        database(8, COURIERFS, [(2, "1.a", "a")], [(1, "1.a", "a", True)])],
     "line-dropped from the size list": [
         put("a"), size_list(1, COURIERFS, removed=[("U1", "1.a", "a", True)])],
     "folder is missing": [folder(5, "create", "INBOX.X"), folders(20, ["INBOX"])],
@@ -241,14 +245,6 @@ ARTEFACTS = {
         put("a"), POP_LOGIN, size_list(9.05, POP3D, removed=[("U1", "1.a", "a", True)])],
         [size_list(9.02, COURIERFS, [("U1", "1.a", "a")])],
         [size_list(8.9, COURIERFS, [("U1", "1.a", "a")])]),
-    "dovecot-reset gave another UID": ([
-        put("a"), database(1, IMAPD, [(1, "1.a", "a")]), Login(0, 0.1, "courierfs@mount1", "30@vm"),
-        Login(4, 4.1, DOVECOT, "40@vm"), Fault(5, 6, "courierfs@mount1", "courierfs"),
-        listing(4, (1, "a")), listing(7),
-        database(8, COURIERFS, [(2, "1.a", "a")], [(1, "1.a", "a", True)]), listing(9, (2, "a"))],
-        [step(5.1, "imap:40@vm", "failure", "dovecot-uidlist")],
-        [step(7.1, "imap:40@vm", "failure", "dovecot-uidlist"),
-         step(5.1, "imap:41@vm", "failure", "dovecot-uidlist")]),
     "late-in-pop3-order": ([
         put("a"), database(1, IMAPD, [(1, "100.x", "b"), (2, "200.x", "a")]),
         PopListing(9.9, 11, DOVECOT_POP, "INBOX", [("U1", "a"), ("U2", "b")])],
