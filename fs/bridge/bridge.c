@@ -161,6 +161,11 @@ int bridge_init(struct store *store, const struct bridge_options *options, struc
     return 0;
 }
 
+void bridge_kill_lock_owners(struct bridge *bridge, pid_t daemon)
+{
+    held_locks_kill_owners(bridge->held_locks, daemon);
+}
+
 void bridge_free(struct bridge *bridge)
 {
     if (bridge == NULL)

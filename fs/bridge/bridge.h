@@ -58,6 +58,8 @@ int bridge_init(struct store *store, const struct bridge_options *options,
                 struct bridge **bridge_r);
 /* Releases every lock still held; stops the housekeeper. */
 void bridge_free(struct bridge *bridge);
+/* For a child of the daemon after the daemon's death: kills the processes that hold locks. */
+void bridge_kill_lock_owners(struct bridge *bridge, pid_t daemon);
 
 /* What `courierctl status` shows, appended as text. */
 void bridge_status(struct bridge *bridge, struct buf *out);

@@ -206,6 +206,8 @@ int control_create(struct bridge *bridge, const struct caller *caller, const str
         result = -EEXIST;
     else
         result = create_written(mailbox, caller, kind, mode, bridge_new_ino(bridge), file_r);
+    if (result < 0 && kind == CONTROL_UIDLIST_TMP)
+        lock_end_writer(mailbox, caller);
     mailbox_leave(mailbox);
     return result;
 }
@@ -320,6 +322,8 @@ int control_rename(struct bridge *bridge, const struct caller *caller, const str
         result = acl_record(mailbox);
     else
         result = -EPERM;
+    if (result < 0 && from == CONTROL_UIDLIST_TMP && result != -ESTALE)
+        lock_end_writer(mailbox, caller);
     /* Also when it failed: Dovecot leaves the lock behind then, and would wait for it at its next
      * attempt. After ESTALE the kernel asks once more. */
     if (is_written_file(from) && from != CONTROL_UIDLIST_TMP && result != -ESTALE)
@@ -441,6 +445,8 @@ ssize_t control_write(struct control_file *file, const struct caller *caller, co
     else if (file->kind !=
              CONTROL_UIDLIST_LOCK) /* the lock's content was written when it was taken */
         result = -EPERM;
+    if (result < 0 && (file->kind == CONTROL_UIDLIST || file->kind == CONTROL_UIDLIST_TMP))
+        lock_end_writer(mailbox, caller);
     mailbox_leave(mailbox);
     return result < 0 ? result : (ssize_t)size;
 }
@@ -476,6 +482,8 @@ int control_sync(struct control_file *file, const struct caller *caller)
         result = uidlist_record_pending(mailbox);
     else if (file->kind == CONTROL_UIDLIST && lock_was_lost(mailbox, caller))
         result = -EIO;
+    if (result < 0)
+        lock_end_writer(mailbox, caller);
     mailbox_leave(mailbox);
     return result;
 }

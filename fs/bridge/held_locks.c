@@ -4,12 +4,14 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include "base/cleanup.h"
+#include "base/process.h"
 
 #define SLOT_COUNT 1024
 
@@ -18,6 +20,7 @@ struct slot {
     int pid;
     unsigned uid;
     unsigned gid;
+    uint64_t pid_start;
     char mailbox[PATH_MAX];
 };
 
@@ -79,6 +82,7 @@ int held_locks_add(struct held_locks *locks, const struct held_lock_note *note)
             continue;
         memcpy(slot->mailbox, note->mailbox, strlen(note->mailbox) + 1);
         slot->pid = note->pid;
+        slot->pid_start = note->pid_start;
         slot->uid = note->uid;
         slot->gid = note->gid;
         /* Last: a slot in use is complete. */
@@ -94,6 +98,17 @@ void held_locks_remove(struct held_locks *locks, int slot)
     __atomic_store_n(&locks->slots[slot].used, 0, __ATOMIC_RELEASE);
 }
 
+void held_locks_kill_owners(struct held_locks *locks, pid_t daemon)
+{
+    for (int i = 0; i < SLOT_COUNT; i++) {
+        const struct slot *slot = &locks->slots[i];
+        bool used = __atomic_load_n(&slot->used, __ATOMIC_ACQUIRE) != 0;
+        if (used && slot->pid > 0 && slot->pid != daemon &&
+            process_start(slot->pid) == slot->pid_start)
+            kill(slot->pid, SIGKILL);
+    }
+}
+
 void held_locks_visit(struct held_locks *locks,
                       bool (*visit)(void *arg, const struct held_lock_note *note), void *arg)
 {
@@ -102,7 +117,11 @@ void held_locks_visit(struct held_locks *locks,
         if (slot->used == 0)
             continue;
         slot->mailbox[PATH_MAX - 1] = '\0';
-        struct held_lock_note note = {slot->mailbox, slot->pid, slot->uid, slot->gid};
+        struct held_lock_note note = {.mailbox = slot->mailbox,
+                                      .pid = slot->pid,
+                                      .pid_start = slot->pid_start,
+                                      .uid = slot->uid,
+                                      .gid = slot->gid};
         if (visit(arg, &note))
             slot->used = 0;
     }

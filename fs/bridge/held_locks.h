@@ -8,6 +8,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct held_locks;
@@ -15,6 +16,7 @@ struct held_locks;
 struct held_lock_note {
     const char *mailbox; /* path in the store */
     pid_t pid;
+    uint64_t pid_start; /* of the process that asked, see process_start */
     uid_t uid;
     gid_t gid;
 };
@@ -26,6 +28,10 @@ void held_locks_close(struct held_locks *locks);
 /* Writes a lock down. The slot (>= 0), or -ENOLCK when the table is full, -ENAMETOOLONG. */
 int held_locks_add(struct held_locks *locks, const struct held_lock_note *note);
 void held_locks_remove(struct held_locks *locks, int slot);
+
+/* Kills the processes that hold locks; not DAEMON, which stands for those it cannot name. For a process
+ * that has this mapping and nothing else of the daemon's. */
+void held_locks_kill_owners(struct held_locks *locks, pid_t daemon);
 
 /* Calls VISIT for each lock that stands there, and forgets it if the answer is true. Before the
  * first add only. */

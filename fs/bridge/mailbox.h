@@ -264,6 +264,8 @@ int lock_unlink(struct mailbox *mailbox, const struct caller *caller);
 int lock_set_times(struct mailbox *mailbox, const struct timespec times[2]);
 /* Whether CALLER works under a lock that it has no more. */
 bool lock_was_lost(const struct mailbox *mailbox, const struct caller *caller);
+/* What CALLER, who has or had the lock, wrote to its list is lost: it must not go on. */
+void lock_end_writer(struct mailbox *mailbox, const struct caller *caller);
 /* Lets go without recording. Used when the owner died, and at unmount. */
 void lock_abandon(struct mailbox *mailbox);
 /* Housekeeping of one mailbox, whose mutex is held: an owner that died, a lock held long. */

@@ -37,8 +37,8 @@
  *
  * Races. Courier's stale-lock breaking can take a lock away from a living process (see
  * store/lock.h). So immediately before the rename the lock must still be our inode and the uid
- * database the very file that was read; if not, nothing is written and Dovecot gets EIO, drops what
- * it had, and tries again under a new lock.
+ * database the very file that was read; if not, nothing is written and the process that wrote is
+ * ended (uidlist_lock.c says why it gets no error).
  *
  * A line is never taken out because Dovecot's text lacks it. The only lines that go are those of
  * messages that were unlinked through this mount (grant.c).
@@ -295,8 +295,8 @@ static uint32_t next_after(const struct uid_claim *claims, size_t count)
     return last > UIDDB_HIGHEST_UID ? 0 : last + 1;
 }
 
-/* Dovecot is told that what it wrote was not recorded. It remembers the next UID that it had come to,
- * and would take a list with a lower one for broken; so the UIDs are skipped. */
+/* What Dovecot wrote was not recorded. Should it live to remember the next UID that it had come to, it
+ * would take a list with a lower one for broken; so the UIDs are skipped. */
 static void skip_uids(struct mailbox *mailbox, uint32_t next)
 {
     if (next > mailbox->highest_next && next <= UIDDB_HIGHEST_UID + 1)

@@ -27,16 +27,26 @@
  * comes again. The pauses are at the same time on all nodes, by the clock: while each node had its own,
  * Dovecots of two nodes together left Courier no gap (10 seconds).
  *
+ * A process whose writing is lost. Dovecot (2.3.19, on any file system) does not survive an error on its
+ * list: when a sync cannot write it, Dovecot takes the list in memory for empty, expunges every
+ * message from its index, and gives each a new UID at the next sync. So whoever has the lock, or
+ * lost it without knowing, is not told that its list could not be recorded (the store is full, the
+ * lock was taken away): it is killed in the middle of that very call, and to its index nothing has
+ * happened. Its client connects again. (For what Dovecot stores itself an error comes earlier, where it does
+ * no harm: arrivals.c. What happens when the daemon dies there: mount/keeper.c.)
+ *
  * A daemon that dies leaves locks whose pid is alive (Dovecot's). Each lock is therefore noted in
  * the state directory (held_locks.h) before it is taken, and the next daemon releases what it finds
  * there: whoever held it cannot do anything any more, its mount is gone. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "bridge/held_locks.h"
 #include "bridge/mailbox.h"
 #include "store/lock.h"
@@ -52,29 +62,11 @@
 
 /* ---- who holds it ---------------------------------------------------------------------------- */
 
-/* When the process was started, in ticks since boot; 0 if it is not there. */
-static uint64_t start_of_process(pid_t pid)
-{
-    char path[64];
-    char line[1024];
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return 0;
-    size_t len = fread(line, 1, sizeof(line) - 1, file);
-    fclose(file);
-    line[len] = '\0';
-    const char *at = strrchr(line, ')'); /* the name may hold anything */
-    for (int field = 2; at != NULL && field < 22; field++)
-        at = strchr(at + 1, ' ');
-    return at == NULL ? 0 : strtoull(at + 1, NULL, 10);
-}
-
 static bool owner_lives(const struct held_lock *lock)
 {
     if (lock->pid == 0)
         return true; /* of another pid namespace: cannot be known */
-    return start_of_process(lock->pid) == lock->pid_start;
+    return process_start(lock->pid) == lock->pid_start;
 }
 
 static struct timespec time_of_tmp(const struct mailbox *mailbox)
@@ -166,13 +158,18 @@ void lock_abandon(struct mailbox *mailbox)
     let_go(mailbox, true);
 }
 
-/* Another program took the lock away: what its owner writes now will not be recorded, and the owner
- * must be told so when it syncs. */
+/* Another program took the lock away. That is right if its owner is dead; else what the owner writes
+ * now will not be recorded, and the owner must be told so when it syncs. */
 static void lose(struct mailbox *mailbox)
 {
-    log_error("'%s': the lock was taken away from process %d", mailbox->path,
-              (int)mailbox->lock.pid);
-    mailbox->loser = (struct loser){true, mailbox->lock.pid, mailbox->lock.pid_start};
+    const struct held_lock *lock = &mailbox->lock;
+    if (owner_lives(lock)) {
+        log_error("'%s': the lock was taken away from process %d", mailbox->path, (int)lock->pid);
+        mailbox->loser = (struct loser){true, lock->pid, lock->pid_start};
+    } else {
+        log_info("'%s': process %d died with the lock; another program released it", mailbox->path,
+                 (int)lock->pid);
+    }
     lock_abandon(mailbox);
 }
 
@@ -180,7 +177,22 @@ bool lock_was_lost(const struct mailbox *mailbox, const struct caller *caller)
 {
     const struct loser *loser = &mailbox->loser;
     return loser->exists && loser->pid == caller->pid &&
-           loser->pid_start == start_of_process(caller->pid);
+           loser->pid_start == process_start(caller->pid);
+}
+
+void lock_end_writer(struct mailbox *mailbox, const struct caller *caller)
+{
+    pid_t pid = caller->pid;
+    bool is_owner = mailbox->lock.held && mailbox->lock.pid == pid;
+    if (pid == 0 || !(is_owner || lock_was_lost(mailbox, caller)))
+        return;
+    log_error("'%s': what process %d wrote to its list is lost: it is ended, lest it give every "
+              "message a new UID",
+              mailbox->path, (int)pid);
+    caller_become_daemon();
+    if (kill(pid, SIGKILL) < 0)
+        log_error("cannot end process %d: %s", (int)pid, strerror(errno));
+    (void)caller_become(&mailbox->acting);
 }
 
 void lock_housekeeping(struct mailbox *mailbox, time_t now)
@@ -285,7 +297,11 @@ int lock_create(struct mailbox *mailbox, const struct caller *caller, const char
         return -EEXIST;
     /* A caller of another pid namespace has no number here; the daemon's stands for it. */
     pid_t pid = caller->pid != 0 ? caller->pid : getpid();
-    struct held_lock_note note = {mailbox->path, pid, mailbox->acting.uid, mailbox->acting.gid};
+    struct held_lock_note note = {.mailbox = mailbox->path,
+                                  .pid = pid,
+                                  .pid_start = process_start(caller->pid),
+                                  .uid = mailbox->acting.uid,
+                                  .gid = mailbox->acting.gid};
     int slot = held_locks_add(bridge->held_locks, &note);
     if (slot < 0)
         return slot;
@@ -298,7 +314,7 @@ int lock_create(struct mailbox *mailbox, const struct caller *caller, const char
     }
     *lock = (struct held_lock){.held = true,
                                .pid = caller->pid,
-                               .pid_start = start_of_process(caller->pid),
+                               .pid_start = note.pid_start,
                                .identity = taken,
                                .uid = mailbox->acting.uid,
                                .gid = mailbox->acting.gid,

@@ -11,6 +11,7 @@
 #include "bridge/bridge.h"
 #include "fuse/requests.h"
 #include "mount/background.h"
+#include "mount/keeper.h"
 #include "mount/state_dir.h"
 
 #define MAX_THREADS 32
@@ -97,6 +98,20 @@ static int serve(struct fuse_session *session)
     return 1;
 }
 
+static int serve_with_keeper(struct fuse_session *session, struct bridge *bridge)
+{
+    struct keeper keeper;
+    int error = keeper_start(&keeper, fuse_session_fd(session), bridge);
+    if (error != 0) {
+        log_error("cannot start a process: %s", strerror(-error));
+        return 1;
+    }
+    background_ready();
+    int status = serve(session);
+    keeper_dismiss(&keeper);
+    return status;
+}
+
 static int mount_and_serve(struct fs *fs, const struct options *options)
 {
     struct fuse_session *session = new_session(fs, options);
@@ -107,8 +122,7 @@ static int mount_and_serve(struct fs *fs, const struct options *options)
     int status = 1;
     if (fuse_set_signal_handlers(session) == 0) {
         if (fuse_session_mount(session, options->mountpoint) == 0) {
-            background_ready();
-            status = serve(session);
+            status = serve_with_keeper(session, fs->bridge);
             fuse_session_unmount(session);
         }
         fuse_remove_signal_handlers(session);

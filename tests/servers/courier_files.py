@@ -34,9 +34,12 @@ class UidDatabase:
     def read(cls, folder):
         """The uid database of a mailbox, or None if it has none."""
         path = folder / UID_DATABASE
-        if not path.exists():
-            return None
-        header, *lines = os.fsdecode(path.read_bytes()).split("\n")[:-1]
+        return cls.parse(path.read_bytes()) if path.exists() else None
+
+    @classmethod
+    def parse(cls, content):
+        """The uid database of these bytes."""
+        header, *lines = os.fsdecode(content).split("\n")[:-1]
         _, uidvalidity, next_uid = header.split()
         uids = {}
         for line in lines:
@@ -56,9 +59,12 @@ class SizeList:
     def read(cls, maildir):
         """The size list of a maildir; one without entries if there is no file."""
         path = maildir / SIZE_LIST
-        if not path.exists():
-            return cls("", {})
-        header, *lines = os.fsdecode(path.read_bytes()).split("\n")[:-1]
+        return cls.parse(path.read_bytes()) if path.exists() else cls("", {})
+
+    @classmethod
+    def parse(cls, content):
+        """The size list of these bytes."""
+        header, *lines = os.fsdecode(content).split("\n")[:-1]
         uidls = {}
         for line in lines:
             name, _, identity = line.rsplit(" ", 2)

@@ -27,6 +27,8 @@ def arguments():
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--messages", type=int, default=FEW, help="the least in a mailbox")
     parser.add_argument("--options", default="", help="mount options, such as nocache")
+    parser.add_argument("--hosts", action="store_true",
+                        help="each mount on a host of its own: pid namespace and name")
     parser.add_argument("--faults", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--keep", type=Path, help="where a violation's history and store go")
     parser.add_argument("--daemon", type=Path, default=COURIERFS, help="another build of it")
@@ -109,11 +111,16 @@ def main():
         seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10**6)
         options = [option for option in given.options.split(",") if option]
         print(f"seed {seed}, {given.seconds} s, {given.mounts} mounts, {given.workers} workers, "
-              f"options {given.options or 'none'}, faults {given.faults}", flush=True)
+              f"options {given.options or 'none'}, faults {given.faults}, hosts {given.hosts}, "
+              f"from {given.messages} messages on", flush=True)
         soak = Soak(seed, given.mounts, options, given.workers, given.faults, given.messages,
-                    given.daemon)
+                    given.daemon, given.hosts)
         try:
-            soak.run(given.seconds)
+            try:
+                soak.run(given.seconds)
+            except BaseException:
+                keep(given.keep, soak, soak.history)
+                raise
             records = soak.history
             report = check(records)
             summary(report, records, soak)

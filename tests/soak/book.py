@@ -47,22 +47,26 @@ class Connected:
         with self._lock:
             self._sessions.pop(session.pid, None)
 
-    def kill(self, rng=None, pid=None):
-        """kill -9 of one, by chance or by its pid; who it was, or None."""
+    def kill(self, rng=None, owner=None):
+        """kill -9 of one, by chance or by what it writes into locks; who it was, or None."""
         with self._lock:
-            if pid is None:
-                if not self._sessions:
-                    return None
-                pid = rng.choice(sorted(self._sessions))
-            if pid not in self._sessions:
+            if owner is None and self._sessions:
+                session = self._sessions[rng.choice(sorted(self._sessions))]
+            else:
+                session = self._find(owner)
+            if session is None:
                 return None
-            os.kill(pid, signal.SIGKILL)
-            return self._sessions[pid].by
+            os.kill(session.pid, signal.SIGKILL)
+            return session.by
 
-    def who(self, pid):
-        """Who has this process, or None."""
+    def who(self, owner):
+        """Who writes this into locks, or None."""
         with self._lock:
-            return self._sessions[pid].by if pid in self._sessions else None
+            session = self._find(owner)
+            return session and session.by
+
+    def _find(self, owner):
+        return next((s for s in self._sessions.values() if s.lock_text == owner), None)
 
 
 class Book:

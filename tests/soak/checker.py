@@ -15,51 +15,58 @@ a violation:
     came-back         a removed message was listed again
     twice             a message was twice in one listing
     content           a message had other bytes than the ones that were stored
-    line-dropped      courierfs took a living message out of the uid database
+    line-dropped      a living message was taken out of the uid database or the size list, by
+                      courierfs or by a Courier with no race to blame
     folder            a folder or subscription was not as the last change left it
+    quota             maildirsize does not say what is stored (quota.py)
     disagree          servers differ in the final quiet check
+    refused           a server refused something, or ended a session, with nothing to blame
     stuck             a server gave no answer within the patience of the driver
     oddity            the store or a log has what must not be there
 
-Courier breaks some of these alone. Such cases are counted apart as artefacts, each
-recognised by what Courier itself is known to have done:
+Courier breaks some of these alone. Such cases are counted apart as artefacts, each proven by
+what Courier's own program did then in the store (evidence.py); what is not proven is a violation:
 
     provisional-uid       a UID that Courier told in a session opened by EXAMINE and that no
                           version of the uid database has: EXAMINE saves nothing
     provisional-validity  likewise a UIDVALIDITY, told by Courier, that no version has
-    courier-scan          Courier rewrote the uid database without a message whose file was
-                          there: its listing of `cur` raced with a change of flags. The
-                          message is missing from Courier's answers or gets another UID
-    courier-listing       a message missing from one answer of a Courier session, with no
-                          trace in the uid database
-    courier-keywords      Courier writes the whole set of a message's keywords, as its
-                          session last saw them: what others set meanwhile is undone
-    idle-store            a STORE was acknowledged and nothing was done in the store: Courier's
-                          session believed that the message had these flags already; or Dovecot
-                          could not rename while its mount was dead, and keeps the flags in its
-                          index alone until it can
+    courier-scan          somebody renamed a file while Courier read `cur` under the lock, and
+                          Courier's next version of its list lacked that living message. The
+                          message is missing from this session's answers, and gets another UID
+    courier-listing       somebody renamed a file while Courier listed a mailbox, and the message
+                          is missing from this one answer
+    courier-keywords      Courier wrote the whole set of a message's keywords, as its session
+                          last saw them: what others set meanwhile is undone
+    idle-store            Courier acknowledged a STORE and did nothing in the store: its session
+                          believed that the message had these flags already, or somebody renamed
+                          the file under its hands. Or Dovecot could not rename while its
+                          mount was dead: it keeps the flags in its index alone until it can,
+                          and overrules what others did meanwhile
     pop3-race-courier     two courierpop3d made the list at the same time: what one told its
                           client is not what the other saved
     pop3-race-mixed       the same, between a courierpop3d and a writer behind courierfs
-    courier-pop3-dele     courierpop3d acknowledged a DELE of a file that had been renamed
-                          since its login; it deletes nothing then (seen as a removal that
-                          left the message where it was)
+    courier-pop3-dele     courierpop3d acknowledged a DELE of a file that was renamed since its
+                          login; it deletes nothing then
 
 Some are not Courier's:
 
     dovecot-empty-status  Dovecot's STATUS says UIDVALIDITY 0 of a mailbox that this node has no
-                          index of yet, while somebody holds the lock
+                          index of yet, while somebody holds the lock; it does so without us, too
     late-in-pop3-order    a message that arrived while Dovecot's POP3 server was logging in is
                           not at its place by name; the next login has it there
+
+A Dovecot whose mount is dead answers from its index. A look during such an outage may show what
+the session saw before it.
 """
 
 import bisect
 import collections
 from dataclasses import dataclass, field
 
+from soak.evidence import Evidence
 from soak.history import (
-    Change, DatabaseVersion, Fault, FolderChange, FolderListing, Listing, Oddity, PopListing, Put,
-    Record, Refusal, Removal, SizeListVersion, Status)
+    Change, Fault, FolderChange, FolderListing, Listing, Oddity, PopListing, Put, Quota, Record,
+    Refusal, Removal, Status)
 
 # How long a change may take to be seen at the next look. Dovecot looks again at a directory
 # that changed within a second of its last look, but only when more than a second has gone by.
@@ -90,18 +97,35 @@ class Report:
         return collections.Counter(finding.kind for finding in self.artefacts)
 
 
+# What a server may say to a client that asks for what another one has just made impossible.
+EXPECTED_REFUSALS = [
+    ("courier-imap", "Current box is selected READ-ONLY"),
+    ("dovecot-imap", "[EXPUNGEISSUED]"),
+    ("courier-pop3", "-ERR Can't open the message file - it's gone!"),
+    ("dovecot-pop3", "-ERR Message # expunged."),
+]
+
+
 class Deed:
     """Something that gave a register (a flag, a folder's existence) a value."""
 
-    __slots__ = ("start", "end", "node", "value", "sure", "hazard")
+    __slots__ = ("start", "end", "node", "value", "sure")
 
-    def __init__(self, record, value, sure, hazard=False):
+    def __init__(self, record, value, sure):
         self.start = record.start
         self.end = record.end
         self.node = record.node
         self.value = value  # None: nobody knows
         self.sure = sure  # acknowledged: it did happen, by `end`
-        self.hazard = hazard  # Courier may have done it as a side effect
+
+
+@dataclass(frozen=True)
+class Look:
+    """A look as a reader of deeds sees it: it shows what was so at some moment of this time."""
+
+    start: float
+    end: float
+    node: str
 
 
 def must_be_seen(deed, look, bound):
@@ -139,43 +163,20 @@ class Checker:
             self.by_kind[type(record)].append(record)
         for records in self.by_kind.values():
             records.sort(key=lambda record: record.start)
-        self._read_database()
+        self.evidence = Evidence(self.by_kind)
         self._read_changes()
+        self._read_looks()
 
     # ---- what happened, to be asked ---------------------------------------------------------
 
-    def _read_database(self):
-        self.saved = set()  # (mailbox, UIDVALIDITY, UID, token)
-        self.saved_validities = set()
-        self.dropped = collections.defaultdict(list)  # (mailbox, token): times, by Courier
-        self.base = {}  # (mailbox, token)
-        for version in self.by_kind[DatabaseVersion]:
-            self.saved_validities.add((version.mailbox, version.uidvalidity))
-            for uid, base, token in version.added:
-                self.saved.add((version.mailbox, version.uidvalidity, uid, token))
-                self.base.setdefault((version.mailbox, token), base)
-            for uid, base, token, lives in version.removed:
-                if not lives:
-                    continue
-                if version.by == "courier":
-                    self.dropped[version.mailbox, token].append(version.end)
-                else:
-                    self._violation("line-dropped", (version.mailbox, token, uid),
-                                    f"{version.by} dropped UID {uid} of {base} at "
-                                    f"{version.end:.3f} from {version.mailbox}'s uid database")
-
     def _read_changes(self):
         self.puts = {}
-        self.outages = [f for f in self.by_kind[Fault] if f.what.startswith("courierfs")]
         self.removals = collections.defaultdict(list)
         self.expunges = collections.defaultdict(list)  # token: in whatever mailbox
         self.changes = collections.defaultdict(list)
         self.folder_changes = collections.defaultdict(list)
         for put in self.by_kind[Put]:
             self.puts[put.mailbox, put.token] = put
-        self.puts_of = collections.defaultdict(list)  # mailbox: in the order of their ends
-        for item in sorted(self.puts.items(), key=lambda item: item[1].end):
-            self.puts_of[item[0][0]].append(item)
         for removal in self.by_kind[Removal]:
             for token in removal.tokens:
                 self.removals[removal.mailbox, token].append(removal)
@@ -188,6 +189,25 @@ class Checker:
                 self.folder_changes[change.mailbox].append(change)
                 if change.new_name:
                     self.folder_changes[change.new_name].append(change)
+
+    def _read_looks(self):
+        """How fresh each listing must be: one that met an outage, as the session's last."""
+        self.looks = {}  # id(listing): Look
+        last = {}
+        for kind in (Listing, FolderListing):
+            for listing in self.by_kind[kind]:
+                key = (listing.by, getattr(listing, "mailbox", None))
+                outage = self.evidence.outage_of(listing)
+                if outage is None:
+                    last[key] = listing.start
+                start = listing.start if outage is None else \
+                    last.get(key, min(listing.start, outage.start))
+                self.looks[id(listing)] = Look(start, listing.end, listing.node)
+        for listing in self.by_kind[PopListing]:
+            self.looks[id(listing)] = Look(listing.start, listing.end, listing.node)
+
+    def _must_be_seen(self, deed, listing):
+        return must_be_seen(deed, self.looks[id(listing)], self.bound)
 
     def _violation(self, kind, about, text):
         self._note(self.report.violations, kind, about, text)
@@ -202,26 +222,39 @@ class Checker:
 
     def judge(self):
         """Applies every rule; the Report."""
+        self._lists()
         self._uids()
         self._validities()
         self._uidls()
         self._pop3_order()
-        for listing in self.by_kind[Listing]:
+        for listing in self.by_kind[Listing] + self.by_kind[PopListing]:
             self.report.sightings += len(listing.messages)
             self._one_listing(listing)
-        for listing in self.by_kind[PopListing]:
-            self.report.sightings += len(listing.messages)
-            self._one_pop_listing(listing)
+        self._all_absences()
         self._folders()
         self._quiet()
-        for refusal in self.by_kind[Refusal]:
-            if refusal.what == "stuck":
-                self._violation("stuck", (refusal.by,), f"{refusal.by}: {refusal.text}")
+        self._refusals()
+        for quota in self.by_kind[Quota]:
+            if quota.counted != quota.stored:
+                self._violation("quota", (quota.by, quota.what, quota.start),
+                                f"after {quota.what} by {quota.by} at {quota.end:.3f} maildirsize "
+                                f"says {quota.counted}, and {quota.stored} is stored")
         for oddity in self.by_kind[Oddity]:
             self._violation("oddity", (oddity.text,), oddity.text)
         return self.report
 
     # ---- promise one: UIDs ------------------------------------------------------------------
+
+    def _lists(self):
+        for drop in self.evidence.drops:
+            version = drop.version
+            text = (f"{version.by} at {version.end:.3f} took {drop.identity} of {drop.base} "
+                    f"({drop.token}) out of {version.mailbox}'s list")
+            about = (version.mailbox, drop.token, drop.identity)
+            if drop.raced:
+                self._artefact("courier-scan", about, text)
+            else:
+                self._violation("line-dropped", about, text)
 
     def _uid_claims(self):
         """Every (record, mailbox, UIDVALIDITY, UID, token) that anybody was told."""
@@ -235,7 +268,7 @@ class Checker:
                 yield put, put.mailbox, put.uidvalidity, put.uid, put.token
 
     def _is_provisional(self, told, key):
-        return key not in self.saved and all(
+        return not self.evidence.is_saved(*key) and all(
             record.is_courier and getattr(record, "read_only", False) for record in told)
 
     def _uids(self):
@@ -261,10 +294,14 @@ class Checker:
             text = f"{mailbox}: {token} had the UIDs {told_by(had)} under {validity}"
             if len(firm) < 2:
                 self._artefact("provisional-uid", (mailbox, validity, token), text)
-            elif len(self.dropped[mailbox, token]) >= len(firm) - 1:
+            elif self._all_but_last_dropped(mailbox, token, firm):
                 self._artefact("courier-scan", (mailbox, token), text)
             else:
                 self._violation("uid-changed", (mailbox, validity, token), text)
+
+    def _all_but_last_dropped(self, mailbox, token, uids):
+        """Whether all these UIDs but one were lost to races of Courier's."""
+        return all(self.evidence.was_dropped(mailbox, token, uid) for uid in sorted(uids)[:-1])
 
     def _validities(self):
         told = collections.defaultdict(list)
@@ -274,11 +311,13 @@ class Checker:
         for mailbox, records in told.items():
             firm = []
             for record in records:
-                if record.uidvalidity == 0 and isinstance(record, Status):
+                if record.uidvalidity == 0 and isinstance(record, Status) and \
+                        not record.is_courier and \
+                        self.evidence.was_locked(mailbox, record.start, record.end):
                     self._artefact("dovecot-empty-status", (mailbox, record.start),
                                    f"{record.by} told 0 of {mailbox}")
                 elif record.is_courier and (mailbox, record.uidvalidity) not in \
-                        self.saved_validities and self._may_be_unsaved(record):
+                        self.evidence.validities and self._may_be_unsaved(record):
                     self._artefact("provisional-validity", (mailbox, record.uidvalidity),
                                    f"{record.by} told {record.uidvalidity} of {mailbox}")
                 else:
@@ -311,37 +350,40 @@ class Checker:
             for (mailbox, name), told in table.items():
                 if len(told) > 1:
                     text = f"{mailbox}: {name} {word} {told_by(told)}"
-                    race = self._pop3_race(told)
+                    race = self._pop3_race(kind, mailbox, name, told)
                     if race:
                         self._artefact(race, (kind, mailbox, name), text)
                     else:
                         self._violation(kind, (mailbox, name), text)
 
-    def _pop3_race(self, told):
-        """Which race explains that all but one of these were told, or None."""
-        races = [self._race_of_login(min(listings, key=lambda l: l.start))
-                 for listings in told.values()]
-        found = [race for race in races if race]
-        if len(found) < len(told) - 1:
-            return None
-        return "pop3-race-mixed" if "pop3-race-mixed" in found else "pop3-race-courier"
+    def _pop3_race(self, kind, mailbox, name, told):
+        """Which races explain that all but one of these were told, or None."""
+        found = []
+        for key, listings in told.items():
+            token, uidl = (name, key) if kind == "uidl-changed" else (key, name)
+            race = self._race_of_login(min(listings, key=lambda l: l.start))
+            if race is None and self.evidence.was_dropped(mailbox, token, uidl):
+                race = "courier-scan"
+            if race:
+                found.append(race)
+        return found[0] if len(found) >= len(told) - 1 else None
 
     def _race_of_login(self, listing):
         """The race that a courierpop3d's login may have lost or won."""
-        if not listing.is_courier:
+        program = self.evidence.program_of(listing)
+        if not listing.is_courier or program is None:
             return None
-        versions = [v for v in self.by_kind[SizeListVersion]
-                    if v.mailbox == listing.mailbox and listing.start <= v.end <= listing.end + 1]
-        if any(v.by != "courier" for v in versions):
+        versions = self.evidence.size_lists(listing.mailbox, listing.start, listing.end)
+        own = [version.end for version in versions if version.by == program]
+        others = [version for version in versions if version.by != program
+                  and version.start <= max(own, default=listing.end)]
+        if any(not version.is_courier for version in others):
             return "pop3-race-mixed"
-        others = [l for l in self.by_kind[PopListing] if l is not listing and l.is_courier
-                  and l.mailbox == listing.mailbox
-                  and l.start <= listing.end and l.end >= listing.start]
-        return "pop3-race-courier" if others or len(versions) > 1 else None
+        return "pop3-race-courier" if others else None
 
     def _pop3_order(self):
         for listing in self.by_kind[PopListing]:
-            bases = [(self.base.get((listing.mailbox, s.token)), s.token)
+            bases = [(self.evidence.base.get((listing.mailbox, s.token)), s.token)
                      for s in listing.messages if s.token is not None]
             known = [(pop3_key(base), token) for base, token in bases if base is not None]
             before = [item for item in known if not self._came_during(listing, item[1])]
@@ -359,36 +401,23 @@ class Checker:
     # ---- one listing ------------------------------------------------------------------------
 
     def _one_listing(self, listing):
-        seen = collections.Counter(s.token for s in listing.messages if s.token is not None)
-        for token, times in seen.items():
-            if times > 1:
-                self._twice(listing, token)
+        seen = collections.defaultdict(list)
         for sighting in listing.messages:
             if sighting.token is None:
                 continue
+            seen[sighting.token].append(sighting[0])
             self._content(listing, sighting)
             self._presence(listing, sighting.token)
-            if sighting.flags is not None:
+            if getattr(sighting, "flags", None) is not None:
                 self._flags(listing, sighting)
-        if listing.complete and all(s.token is not None for s in listing.messages):
-            self._absences(listing, seen)
+        for token, names in seen.items():
+            if len(names) > 1:
+                self._twice(listing, token, names)
 
-    def _one_pop_listing(self, listing):
-        seen = collections.Counter(s.token for s in listing.messages if s.token is not None)
-        for token, times in seen.items():
-            if times > 1:
-                self._violation("twice", (listing.mailbox, token),
-                                f"{listing.by} at {listing.start:.3f} lists {token} twice")
-        for sighting in listing.messages:
-            if sighting.token is not None:
-                self._content(listing, sighting)
-                self._presence(listing, sighting.token)
-        if all(s.token is not None for s in listing.messages):
-            self._absences(listing, seen)
-
-    def _twice(self, listing, token):
+    def _twice(self, listing, token, names):
         text = f"{listing.by} at {listing.start:.3f} lists {token} twice in {listing.mailbox}"
-        if self.dropped[listing.mailbox, token]:
+        if isinstance(listing, Listing) and \
+                self._all_but_last_dropped(listing.mailbox, token, names):
             self._artefact("courier-scan", (listing.mailbox, token), text)
         else:
             self._violation("twice", (listing.mailbox, token), text)
@@ -403,46 +432,69 @@ class Checker:
     def _presence(self, listing, token):
         """A message that is listed must not have been removed before."""
         for removal in self.removals[listing.mailbox, token]:
-            if token not in removal.acknowledged or \
-                    not must_be_seen(removal, listing, self.bound):
+            if token not in removal.acknowledged or not self._must_be_seen(removal, listing):
                 continue
             about = (listing.mailbox, token)
             text = (f"{token}, which {removal.by} removed from {listing.mailbox} by "
                     f"{removal.how} at {removal.end:.3f}, is listed by {listing.by} at "
                     f"{listing.start:.3f}")
-            if removal.program == "courier-pop3":
+            if removal.program == "courier-pop3" and self.evidence.renamed_by_others(
+                    *about, removal, self.evidence.login_of(removal), removal.end):
                 self._artefact("courier-pop3-dele", about, text)
-            elif removal.is_courier and self.dropped[about]:
+            elif removal.is_courier and self.evidence.dropped_in(
+                    *about, removal, removal.start, removal.end):
                 self._artefact("courier-scan", about, text)
             else:
                 self._violation("came-back", about, text)
 
-    def _absences(self, listing, seen):
+    def _all_absences(self):
         """A message that is not listed must not have been there, or have been removed."""
-        for (mailbox, token), put in self.puts_of[listing.mailbox]:
-            if put.end >= listing.start:
-                break
-            if token in seen or not put.acknowledged or \
-                    not must_be_seen(put, listing, self.bound):
-                continue
-            if any(r.start <= listing.end for r in self.removals[mailbox, token]):
-                continue
-            if put.flags is None and any(r.start <= put.end for r in self.expunges[token]):
-                continue  # the copy may have come with \\Deleted, and gone with anybody's EXPUNGE
-            if any(c.start <= listing.end and c.end >= put.start and c.how != "create"
-                   and c.new_name != mailbox for c in self.folder_changes[mailbox]):
-                continue
-            self._absent(listing, token, put)
+        puts = collections.defaultdict(list)
+        for put in self.puts.values():
+            if put.acknowledged:
+                puts[put.mailbox].append(put)
+        listings = collections.defaultdict(list)
+        for listing in self.by_kind[Listing] + self.by_kind[PopListing]:
+            if listing.complete and all(s.token is not None for s in listing.messages):
+                listings[listing.mailbox].append(listing)
+        for mailbox, looks in listings.items():
+            self._absences(puts[mailbox], sorted(looks, key=lambda look: look.start))
+
+    def _absences(self, puts, listings):
+        waiting = sorted(puts, key=lambda put: put.end, reverse=True)
+        there = {}
+        for listing in listings:
+            while waiting and waiting[-1].end < listing.start:
+                put = waiting.pop()
+                there[put.token] = put
+            seen = {s.token for s in listing.messages}
+            for token in [token for token in there if token not in seen]:
+                put = there[token]
+                if self._may_be_gone(put, listing.start):
+                    del there[token]  # and so it is for every later look
+                elif self._must_be_seen(put, listing) and \
+                        not self._may_be_gone(put, listing.end):
+                    self._absent(listing, token, put)
+
+    def _may_be_gone(self, put, when):
+        """Whether somebody may have removed the message by then."""
+        if any(r.start <= when for r in self.removals[put.mailbox, put.token]):
+            return True
+        if put.flags is None and any(r.start <= put.end for r in self.expunges[put.token]):
+            return True  # the copy may have come with \\Deleted, and gone with anybody's EXPUNGE
+        return any(c.start <= when and c.end >= put.start and c.how != "create"
+                   and c.new_name != put.mailbox for c in self.folder_changes[put.mailbox])
 
     def _absent(self, listing, token, put):
         about = (listing.mailbox, token)
         text = (f"{token}, put into {listing.mailbox} by {put.by} ({put.how}) at {put.end:.3f}, "
                 f"is not listed by {listing.by} at {listing.start:.3f}")
+        time = (listing.start, listing.end)
         if listing.quiet:
             self._violation("lost", about, text)
-        elif any(listing.start - 60 < time <= listing.end + 1 for time in self.dropped[about]):
+        elif listing.is_courier and self.evidence.dropped_in(*about, listing, *time):
             self._artefact("courier-scan", about, text)
-        elif listing.is_courier:
+        elif listing.is_courier and self.evidence.renamed_by_others(*about, listing, *time):
             self._artefact("courier-listing", about + (listing.start,), text)
         else:
             self._violation("missing", about, text)
@@ -470,42 +522,42 @@ class Checker:
 
     def _why(self, listing, put, changes, flag, value):
         """None if a look may show this value of a flag, else what it is a sign of."""
-        def is_explained(believing, hazards):
-            deeds = self._deeds(put, changes, flag, believing)
-            return any(d.value in (value, None) for d in possible(deeds, listing, self.bound)
-                       if hazards or not d.hazard)
+        look = self.looks[id(listing)]
 
-        if is_explained(believing=True, hazards=False):
+        def is_explained(deeds):
+            return any(d.value in (value, None) for d in possible(deeds, look, self.bound))
+
+        deeds = self._deeds(put, changes, flag)
+        if is_explained(deeds):
             return None
-        if is_explained(believing=False, hazards=False):
+        if is_explained(self._deeds(put, changes, flag, but_not_idle=True)):
             return "idle-store"
-        if is_explained(believing=True, hazards=True):
-            return "courier-keywords"
-        return "flag"
+        if flag.startswith("\\"):
+            return "flag"
+        written = [Deed(step, flag in step.words, False) for step in
+                   self.evidence.keywords_by_courier(listing.mailbox, put.token)]
+        return "courier-keywords" if is_explained(deeds + written) else "flag"
 
-    def _may_be_idle(self, change, flag, value):
-        """Whether a server may have acknowledged this and done nothing below."""
-        if change.is_courier:
-            return change.believed is not None and \
-                (flag in (f.lower() for f in change.believed)) == value
-        return any(outage.node == change.node and outage.start <= change.end
-                   and change.start <= outage.end + self.bound for outage in self.outages)
+    def _is_idle(self, change, flag, value):
+        """Whether the server acknowledged this and did nothing below."""
+        if not change.is_courier and self.evidence.outage_of(change, self.bound) is None:
+            return False
+        return not self.evidence.flag_was_written(change, flag, value)
 
-    def _deeds(self, put, changes, flag, believing):
-        """What was done to a flag; `believing` also what may have been acknowledged only."""
+    def _deeds(self, put, changes, flag, but_not_idle=False):
+        """What was done to a flag; what was acknowledged only is not sure, if so wished."""
         first = None if put.flags is None else flag in (f.lower() for f in put.flags)
         # A new message may be listed without its flags until the bound.
         deeds = [Deed(BEFORE_ALL, False, True), Deed(put, first, True)]
         for change in changes:
-            added = [f.lower() for f in change.add]
-            removed = [f.lower() for f in change.remove]
-            if flag in added or flag in removed:
-                idle = self._may_be_idle(change, flag, flag in added)
-                deeds.append(Deed(change, flag in added,
-                                  change.acknowledged and (believing or not idle)))
-            elif change.is_courier and not flag.startswith("\\") and \
-                    any(not f.startswith("\\") for f in added + removed):
-                deeds.append(Deed(change, None, False, hazard=True))
+            value = flag in (f.lower() for f in change.add)
+            if value or flag in (f.lower() for f in change.remove):
+                idle = but_not_idle and self._is_idle(change, flag, value)
+                deed = Deed(change, value, change.acknowledged and not idle)
+                if idle and not change.is_courier:
+                    later = self.evidence.when_written_later(change, flag, value)
+                    deed.end = later or deed.end
+                deeds.append(deed)
         return deeds
 
     # ---- promise five, and the end ----------------------------------------------------------
@@ -529,7 +581,7 @@ class Checker:
 
     def _folder(self, listing, name, deeds, value, word):
         deeds = [Deed(BEFORE_ALL, False, True)] + deeds
-        allowed = {d.value for d in possible(deeds, listing, self.bound)}
+        allowed = {d.value for d in possible(deeds, self.looks[id(listing)], self.bound)}
         if value not in allowed:
             state = "" if value else "not "
             self._violation("folder", (name, word), f"{listing.by} at {listing.start:.3f}: "
@@ -556,6 +608,20 @@ class Checker:
         if answer != expected:
             self._violation("disagree", key + (by, listing.by),
                             f"{by} and {listing.by} differ in the end: {expected} and {answer}")
+
+
+    # ---- promise six: nobody is refused, or waits -------------------------------------------
+
+    def _refusals(self):
+        killed = {fault.by for fault in self.by_kind[Fault]}
+        for refusal in self.by_kind[Refusal]:
+            text = f"{refusal.by} at {refusal.end:.3f}, {refusal.what}: {refusal.text}"
+            if refusal.what == "stuck":
+                self._violation("stuck", (refusal.by,), text)
+            elif refusal.by not in killed and self.evidence.outage_of(refusal, 0.1) is None and \
+                    not any(refusal.program == program and words in refusal.text
+                            for program, words in EXPECTED_REFUSALS):
+                self._violation("refused", (refusal.by, refusal.text), text)
 
 
 def told_by(told):

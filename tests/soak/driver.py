@@ -7,94 +7,62 @@ seeded; how the workers interleave is up to the machine.
 """
 
 import collections
+import contextlib
 import os
 import re
-import shutil
 import subprocess
 import threading
 import time
 
-from servers.courier import Courier
-from servers.dovecot import Dovecot
+from servers.hosts import Host
 from servers.lab import MAIL_GID, MAIL_UID, Lab
-from servers.mount import COURIERFS, Mount
+from servers.mount import COURIERFS
 from servers.site import strange_things
 from servers.store import ANN, Store
+from soak import quota
 from soak.book import Book, Page
 from soak.checker import BOUND
 from soak.faults import Faults
 from soak.history import FolderListing, Oddity, Put, Refusal
-from soak.sessions import Ended, ImapSession, PopSession
+from soak.places import Elsewhere, Here, Node
+from soak.sessions import LARGE, Ended, ImapSession, PopSession
 from soak.witness import Witness
 
 MAILBOXES = ["INBOX", "INBOX.Work", "INBOX.Lists"]
 FLAGS = ["\\Seen", "\\Flagged", "\\Answered", "\\Draft"]
 KEYWORDS = ["$Label1", "$Forwarded", "Junk", "Later", "NonJunk"]
-# Mailboxes are kept about this size and up to MANY times as large, so that sessions meet on
-# the same messages.
-FEW, MANY = 8, 3
-# Longer than any server waits for a lock whose holder died on the same host.
-PATIENCE = 75
-
-
-class PinnedMount(Mount):
-    """A mount whose daemon stays the one that was built when the soak began."""
-
-    def __init__(self, lab, store, options, daemon):
-        super().__init__(lab, store, options)
-        self._daemon = lab.path / "courierfs"
-        if not self._daemon.exists():
-            shutil.copy(daemon, self._daemon)
-
-    def command(self, *options):
-        return [self._daemon, *super().command(*options)[1:]]
-
-    def forget_state(self):
-        """Deletes the state directory, which may be lost while the daemon is down."""
-        shutil.rmtree(self.state)
-        self.state.mkdir(mode=0o700)
-
-
-class Node:
-    """A mount with its own state directory, and a Dovecot with its own indexes on it."""
-
-    def __init__(self, lab, store, number, options, daemon):
-        self.name = f"mount{number}"
-        self.mount = PinnedMount(lab, store.path, options, daemon)
-        # Nobody may look at the bare mountpoint: a dead mount is an error, not an empty account.
-        self.mount.point.chmod(0)
-        self.dovecot = Dovecot(lab, self.mount.point)
-        self.is_up = False
-        self._indexes = 0
-
-    def settings(self):
-        """Dovecot's settings for a session that starts now."""
-        name, _, domain = ANN.partition("@")  # variables are not expanded on a command line
-        index = self.dovecot.index / f"{self._indexes}" / domain / name
-        maildir = self.mount.point / domain / name / "Maildir"
-        return {"mail_location": f"maildir:{maildir}:INDEX={index}:UTF-8"}
-
-    def lose_index(self):
-        """Later sessions find no index. Those that live keep theirs: Dovecot takes a mailbox
-        whose index is deleted under it for a deleted mailbox."""
-        self._indexes += 1
+# Mailboxes are kept between these sizes, so that sessions meet on the same messages.
+FEW, MORE = 8, 16
+# What Dovecot says of a mount whose daemon was killed, and of the bare mount point.
+DEAD_MOUNT = ("Transport endpoint is not connected", "Software caused connection abort",
+              "Permission denied")
+# Longer than any server waits for a lock whose holder died, on another host.
+PATIENCE = 150
 
 
 class Soak:
     """One run; `history` is what came of it."""
 
     def __init__(self, seed, mounts=2, options=(), workers=4, faults=True, messages=FEW,
-                 daemon=COURIERFS):
+                 daemon=COURIERFS, hosts=False):
         self.book = Book(seed)
-        self.few = messages
+        self.few, self.many = messages, messages + MORE
         self.workers = workers
         self.with_faults = faults
         self.lab = Lab()
-        self.courier = Courier(self.lab)
+        self.places = [Here(self.lab)]
+        self._hosts = contextlib.ExitStack()
+        self.courier = self.places[0].courier
         self.store = Store(self.lab.new_directory("store", owned_by_mail_user=True))
         self.maildir = self.store.maildir(ANN)
-        self.nodes = [Node(self.lab, self.store, n + 1, options, daemon)
+        self.witness = Witness(self.lab, self.maildir, self.book.record)
+        if hosts:
+            self.places += [Elsewhere(self._hosts.enter_context(Host(self.lab, f"soak{n + 1}")))
+                            for n in range(mounts)]
+        self.nodes = [Node(self.places[n + 1 if hosts else 0], self.store, n + 1, options, daemon,
+                           self.witness.environment(), self.book.record)
                       for n in range(mounts)]
+        self._recorded = self.witness.environment(["libnss_wrapper.so"]) | quota.COURIER
         self.problems = collections.Counter()
         self._deadline = 0
         self._failed = []
@@ -108,11 +76,9 @@ class Soak:
         """Everything from an empty store to the last quiet check."""
         page = Page(self.book, "setup")
         self._set_up(page)
-        witness = Witness(self.maildir, self.book.record)
-        witness.start()
+        self.witness.start()
         for node in self.nodes:
-            node.mount.start()
-            node.is_up = True
+            node.start()
         self._deadline = time.monotonic() + seconds
         threads = [threading.Thread(target=self._worker, args=(number,), name=f"worker{number}")
                    for number in range(self.workers)]
@@ -125,11 +91,14 @@ class Soak:
         if self._failed:
             raise self._failed[0]
         self._last_look(page)
-        witness.end()
+        with contextlib.suppress(Ended):
+            quota.QuotaCheck(page, self).run()
+        self.witness.end()
         self._look_around()
 
     def close(self):
         """Ends everything that runs and deletes the laboratory."""
+        self._hosts.close()
         self.lab.close()
 
     # ---- beginning and end ------------------------------------------------------------------
@@ -141,67 +110,93 @@ class Soak:
         self.courier.make_maildir(self.maildir)
         for _ in range(self.few):
             self._deliver_as_exim(page, "INBOX")
-        session = self._imap(page, None)
+        session = self.imap(page, None)
         for mailbox in MAILBOXES[1:]:
             session.folder("create", mailbox)
             for _ in range(self.few // 2):
-                session.append(mailbox, page.new_letter(page.rng, mailbox), ["\\Seen"])
+                if self.few > LARGE:
+                    self._deliver_as_exim(page, mailbox)
+                else:
+                    session.append(mailbox, page.new_letter(page.rng, mailbox), ["\\Seen"])
         session.select("INBOX")
         session.close(politely=True)
-        self._pop3(page, None).leave([], politely=True)
+        self.pop3(page, None).leave([], politely=True)
 
     def _last_look(self, page):
         """Twice through all servers, with nobody else about; the second time they must agree."""
         for quiet in (False, True):
             time.sleep(BOUND + 0.5)
             for node in (None, *self.nodes):
-                imap = self._imap(page, node)
-                imap.folders(quiet)
-                listing = next(r for r in reversed(self.book.history)
-                               if isinstance(r, FolderListing))
-                for mailbox in listing.names:
-                    imap.select(mailbox, quiet=quiet, bodies=1.0)
-                imap.close(politely=True)
-                pop3 = self._pop3(page, node)
-                pop3.look(quiet)
-                pop3.leave([], politely=True)
+                for look in (self._last_imap, self._last_pop3):
+                    with contextlib.suppress(Ended):  # which is in the history as a refusal
+                        look(page, node, quiet)
+
+    def _last_imap(self, page, node, quiet):
+        session = self.imap(page, node)
+        session.folders(quiet)
+        for mailbox in self.mailboxes():
+            session.select(mailbox, quiet=quiet, bodies=1.0)
+        session.close(politely=True)
+
+    def _last_pop3(self, page, node, quiet):
+        session = self.pop3(page, node)
+        session.look(quiet)
+        session.leave([], politely=True)
+
+    def mailboxes(self):
+        """The mailboxes that the last listing had."""
+        return next(r.names for r in reversed(self.book.history) if isinstance(r, FolderListing))
 
     def _look_around(self):
-        now = time.monotonic()
         for node in self.nodes:
             if node.mount.process.poll() is not None:
-                self.book.record(Oddity(now, now, node.name, "courierfs ended by itself"))
+                self._odd(node.name, "courierfs ended by itself")
             node.mount.stop()
-            for line in node.mount.unexpected_errors():
+            logged = node.mount.unexpected_errors() + node.mount.log_lines("warning")
+            for line in logged:
                 self.problems["courierfs: " + plain(line)] += 1
-                if "Sanitizer" in line or "runtime error" in line:
-                    self.book.record(Oddity(now, now, node.name, line))
-            for line in node.mount.log_lines("warning"):
-                self.problems["courierfs: " + plain(line)] += 1
+                self._odd(node.name, "courierfs: " + line)
             for line in node.dovecot.complaints():
                 self.problems["Dovecot: " + plain(line)] += 1
+                if not self.with_faults or not any(words in line for words in DEAD_MOUNT):
+                    self._odd(node.name, "Dovecot: " + line)
         for text in strange_things(self.store):
-            self.book.record(Oddity(now, now, "store", text))
+            self._odd("store", text)
+
+    def _odd(self, where, text):
+        now = time.monotonic()
+        self.book.record(Oddity(now, now, where, text))
 
     # ---- sessions ---------------------------------------------------------------------------
 
-    def _imap(self, page, node):
+    def imap(self, page, node):
+        """A session with Courier (node None), on some host, or with Dovecot on a node."""
+        place = node.place if node else page.rng.choice(self.places)
+
         def connect():
-            client = (self.courier.imap(self.maildir) if node is None
-                      else node.dovecot.imap(ANN, **node.settings()))
+            client = (node.dovecot.imap(ANN, **node.settings()) if node
+                      else place.courier.imap(self.maildir, **self._recorded))
             client.connection.socket.settimeout(PATIENCE)
             return client
 
-        return ImapSession(page.next_session(name_of("imap", node)), connect, page)
+        return ImapSession(page.next_session(self.name_of("imap", node)), connect, page, place)
 
-    def _pop3(self, page, node):
+    def pop3(self, page, node):
+        """Likewise."""
+        place = node.place if node else page.rng.choice(self.places)
+
         def connect():
-            client = (self.courier.pop3(self.maildir) if node is None
-                      else node.dovecot.pop3(ANN, **node.settings()))
+            client = (node.dovecot.pop3(ANN, **node.settings()) if node
+                      else place.courier.pop3(self.maildir, **self._recorded))
             client.connection.socket.settimeout(PATIENCE)
             return client
 
-        return PopSession(page.next_session(name_of("pop3", node)), connect, page)
+        return PopSession(page.next_session(self.name_of("pop3", node)), connect, page, place)
+
+    @staticmethod
+    def name_of(protocol, node):
+        """Who a session is, without its number."""
+        return f"courier-{protocol}@store" if node is None else f"dovecot-{protocol}@{node.name}"
 
     def _some_server(self, page):
         """None for Courier, or a node; seldom one whose mount is down."""
@@ -238,7 +233,7 @@ class Soak:
             self._folder_story(page)
 
     def _imap_visit(self, page):
-        session = self._imap(page, self._some_server(page))
+        session = self.imap(page, self._some_server(page))
         try:
             session.select(page.rng.choice(MAILBOXES + ["INBOX"]), bodies=0.2,
                            read_only=page.chance(0.1))
@@ -253,9 +248,9 @@ class Soak:
     def _imap_step(self, page, session):
         rng = page.rng
         uids = sorted(session.messages)
-        size = len(uids)
+        size = session.count
         steps = {"noop": 24, "flags": 20, "keywords": 14, "append": 8, "copy": 5, "move": 4,
-                 "expunge": 5 if size <= MANY * self.few else 40, "select": 12, "status": 5}
+                 "expunge": 5 if size <= self.many else 40, "select": 12, "status": 5}
         if size < self.few:
             steps["append"] = 30
         if session.mailbox is None or session.read_only or not uids:
@@ -281,7 +276,7 @@ class Soak:
             flags = rng.sample(FLAGS + KEYWORDS, rng.randint(0, 3))
             session.append(mailbox, page.new_letter(rng, mailbox), flags)
         elif step == "expunge":
-            session.expunge(rng.sample(uids, max(1, size // 4)))
+            session.expunge(rng.sample(uids, max(1, len(uids) // 4)))
             if session.messages:
                 session.noop()
         else:
@@ -291,17 +286,18 @@ class Soak:
                          move=step == "move" and session.program.startswith("dovecot"))
 
     def _pop3_visit(self, page):
-        session = self._pop3(page, self._some_server(page))
+        session = self.pop3(page, self._some_server(page))
         delete, politely = [], page.chance(0.85)
         try:
             session.look(bodies=0.3)
             count = len(session.messages)
             time.sleep(page.rng.choice([0, 0, 0.1, 0.5]))
-            if count:
+            seen = [n for n, message in enumerate(session.messages) if message.token]
+            if seen:
                 for _ in range(page.rng.randint(0, 3)):
-                    session.retrieve(page.rng.randrange(count))
-                if count > MANY * self.few or page.chance(0.2):
-                    delete = page.rng.sample(range(count), max(1, count // 5))
+                    session.retrieve(page.rng.choice(seen))
+                if count > self.many or page.chance(0.2):
+                    delete = page.rng.sample(seen, max(1, len(seen) // 5))
         except Ended:
             politely = False
             raise
@@ -317,13 +313,25 @@ class Soak:
         if how == "exim" or (how == "lda" and not up):
             self._deliver_as_exim(page, mailbox)
         elif how == "quota":
-            self._deliver_by(page, "INBOX", "delivery-quota@store",
-                             lambda data: self.courier.deliver_with_quota(self.maildir, data))
+            self._deliver_with_quota(page)
         else:
-            node = page.rng.choice(up)
-            self._deliver_by(page, mailbox, f"dovecot-lda@{node.name}",
-                             lambda data: node.dovecot.deliver(ANN, data, mailbox,
-                                                                 **node.settings()))
+            self._deliver_by_lda(page, mailbox, page.rng.choice(up))
+
+    def deliveries(self, page):
+        """One delivery to INBOX of each kind, to be called."""
+        return [lambda: self._deliver_as_exim(page, "INBOX"),
+                lambda: self._deliver_with_quota(page),
+                *(lambda node=node: self._deliver_by_lda(page, "INBOX", node)
+                  for node in self.nodes)]
+
+    def _deliver_with_quota(self, page):
+        self._deliver_by(page, "INBOX", "delivery-quota@store",
+                             lambda data: self.courier.deliver_with_quota(
+                                 self.maildir, data, quota.COURIER["MAILDIRQUOTA"]))
+
+    def _deliver_by_lda(self, page, mailbox, node):
+        self._deliver_by(page, mailbox, f"dovecot-lda@{node.name}",
+                         lambda data: node.dovecot.deliver(ANN, data, mailbox, **node.settings()))
 
     def _deliver_as_exim(self, page, mailbox):
         """Written in tmp/, renamed to new/. Not by servers.courier.deliver: that one changes
@@ -339,6 +347,7 @@ class Soak:
         draft.chmod(0o600)
         os.chown(draft, MAIL_UID, MAIL_GID)
         draft.rename(folder / "new" / name)
+        quota.note_delivery(self.maildir, len(letter.data))
         page.record(Put(start, time.monotonic(), "delivery-exim@store", "deliver", mailbox,
                         letter.token, letter.digest, [], True))
         page.took("delivery", "exim", time.monotonic() - start)
@@ -367,7 +376,7 @@ class Soak:
         second = first + "-new"
 
         def act(play):
-            session = self._imap(page, self._some_server(page))
+            session = self.imap(page, self._some_server(page))
             try:
                 play(session)
                 session.folders()
@@ -399,11 +408,6 @@ class Soak:
                 sure = done and letter.token in known and known[letter.token].acknowledged
                 page.record(Put(start, time.monotonic(), session.by, "rename", second,
                                 letter.token, letter.digest, None, sure))
-
-
-def name_of(protocol, node):
-    """Who a session is, without its number."""
-    return f"courier-{protocol}@store" if node is None else f"dovecot-{protocol}@{node.name}"
 
 
 def plain(text):

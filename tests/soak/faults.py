@@ -33,30 +33,28 @@ class Faults(threading.Thread):
             self._note(start, who, who.partition("@")[0])
 
     def _locks(self):
-        """(pid in it, its path) of every lock that is held now."""
+        """What is in every lock that is held now."""
         found = []
         for lock in (self._soak.maildir / "tmp" / "courier.lock",
                      *self._soak.maildir.glob(".*/tmp/courier.lock")):
             try:
-                pid = lock.read_text(encoding="ascii").partition(":")[0]
+                found.append(lock.read_text(encoding="ascii"))
             except OSError:
                 continue
-            if pid.isdigit():
-                found.append((int(pid), lock))
         return found
 
     def _kill_lock_holder(self):
         """Waits for a lock, then kills its holder or the daemon below the holder."""
         deadline = time.monotonic() + 2
         while time.monotonic() < deadline:
-            for pid, _ in self._locks():
+            for owner in self._locks():
                 start = time.monotonic()
-                who = self._page.sessions.who(pid)
+                who = self._page.sessions.who(owner)
                 node = next((n for n in self._soak.nodes if who and f"@{n.name}#" in who), None)
                 if node is not None and self._page.chance(0.3):
                     self._kill_daemon(node, holding_lock=True)
                     return
-                if self._page.sessions.kill(pid=pid):
+                if self._page.sessions.kill(owner=owner):
                     self._note(start, who, who.partition("@")[0], holding_lock=True)
                     return
             time.sleep(0.0005)
@@ -64,16 +62,10 @@ class Faults(threading.Thread):
     def _kill_daemon(self, node=None, holding_lock=False):
         node = node or self._page.rng.choice(self._soak.nodes)
         start = time.monotonic()
-        node.is_up = False
-        node.mount.kill()
-        what = "courierfs"
-        if self._page.chance(0.25):
-            node.mount.forget_state()
-            what += " and its state"
-        time.sleep(self._page.rng.choice([0, 0, 0.3, 1]))
-        node.mount.start()
-        node.is_up = True
-        self._note(start, f"courierfs@{node.name}", what, holding_lock)
+        forget_state = self._page.chance(0.25)
+        node.fail(forget_state, self._page.rng.choice([0, 0, 0.3, 1]))
+        self._note(start, f"courierfs@{node.name}",
+                   "courierfs" + " and its state" * forget_state, holding_lock)
 
     def _lose_index(self):
         """An administrator may delete Dovecot's indexes at any time."""

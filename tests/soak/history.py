@@ -47,13 +47,13 @@ class Record:
 
     @property
     def node(self):
-        """Where it was: the store itself, or a mount."""
+        """Where a session was: the store itself, or a mount."""
         return self.by.partition("@")[2].partition("#")[0]
 
     @property
     def is_courier(self):
-        """Whether Courier itself answered."""
-        return self.by.startswith("courier-")
+        """Whether Courier itself answered, or did it."""
+        return self.by.startswith(("courier-", "imapd:", "courierpop3d:"))
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Listing(Record):
     uidvalidity: int
     command: str
     messages: list
-    complete: bool = True  # False: some answer was cut short; nothing is said of absence
+    complete: bool = True  # False: only some messages are here, or an answer was cut short
     read_only: bool = False  # the session was opened by EXAMINE
     quiet: bool = False  # nobody else does anything
 
@@ -79,6 +79,7 @@ class PopListing(Record):
     mailbox: str
     messages: list
     quiet: bool = False
+    complete: bool = True  # False: only some messages are here
 
     def __post_init__(self):
         self.messages = [PopSighting(*message) for message in self.messages]
@@ -155,9 +156,10 @@ class FolderListing(Record):
 
 @dataclass
 class DatabaseVersion(Record):
-    """A new version of a uid database, as found in the store; `by` is courier or courierfs.
+    """A new version of a uid database; `by` is program, pid and host, such as imapd:4711@vm.
 
-    added: [uid, base name, token]; removed: [uid, base name, token, whether its file lives on].
+    added: [uid, base name, token]; removed: [uid, base name, token, whether a file of that name
+    was seen after it].
     """
 
     mailbox: str
@@ -169,11 +171,49 @@ class DatabaseVersion(Record):
 
 @dataclass
 class SizeListVersion(Record):
-    """A new version of Courier's POP3 list; entries as [uidl, base name, token]."""
+    """A new version of Courier's POP3 list; as for the uid database, with UIDLs."""
 
     mailbox: str
     added: list = field(default_factory=list)
     removed: list = field(default_factory=list)
+
+
+@dataclass
+class FileStep(Record):
+    """What a program, by name, pid and host, did in the store.
+
+    rename: of a message, `part` is where it was before (cur or new), `words` are the flags in its
+    new name; unlink: likewise; keywords: it wrote a message's whole set, which are `words`; lock,
+    unlock: it took Courier's lock of the mailbox, or let it go; failure: Dovecot could not write its
+    list of the mailbox (`base` is the list's name).
+    """
+
+    what: str
+    mailbox: str
+    base: str = ""
+    part: str = ""
+    words: list = field(default_factory=list)
+
+
+@dataclass
+class Login(Record):
+    """A session began; its program has this pid."""
+
+    pid: str  # and host, as in steps: 4711@vm
+
+
+@dataclass
+class Quota(Record):
+    """maildirsize after something was done and nobody else was about: what it says, and what is
+    stored, each as [bytes, messages]; `counted` is None if it says nothing."""
+
+    what: str
+    counted: list
+    stored: list
+
+    def __post_init__(self):
+        self.counted = self.counted and list(self.counted)
+        self.stored = list(self.stored)
 
 
 @dataclass
@@ -201,7 +241,8 @@ class Oddity(Record):
 
 KINDS = {kind.__name__: kind for kind in (
     Listing, PopListing, Status, Put, Change, Removal, FolderChange, FolderListing,
-    DatabaseVersion, SizeListVersion, Refusal, Fault, Oddity)}
+    DatabaseVersion, SizeListVersion, FileStep, Login, Quota,
+    Refusal, Fault, Oddity)}
 
 
 def to_line(record):

@@ -7,9 +7,13 @@ import time
 from servers.answers import digest
 from servers.imap import Refused, encode_folder
 from soak.history import (
-    Change, FolderChange, FolderListing, Listing, PopListing, PopSighting, Put, Refusal,
+    Change, FolderChange, FolderListing, Listing, Login, PopListing, PopSighting, Put, Refusal,
     Removal, Sighting, Status)
 from soak.witness import TOKEN
+
+# In a mailbox with more messages than this a look shows only some of them.
+LARGE = 300
+SAMPLE = 50
 
 # How a session ends when its program is killed or the mount below it goes away.
 ENDINGS = (EOFError, ConnectionError, BrokenPipeError)
@@ -36,19 +40,19 @@ def folder_names(reply):
 class Session:
     """One session of one server; `by` is who it is in the history."""
 
-    def __init__(self, by, connect, book):
+    def __init__(self, by, connect, book, place):
         self.by = by
         self.book = book
+        self.pid = None  # as it can be killed
+        self.lock_text = None  # what it writes into a lock
         self.program = by.partition("@")[0]
         self.started = time.monotonic()
         with self.tried("login"):
             self.client = connect()
+            self.pid, own = place.pids(self.client.connection.pid)
+            self.lock_text = f"{own}:{place.hostname}"
             book.sessions.enter(self)
-
-    @property
-    def pid(self):
-        """The server process."""
-        return self.client.connection.pid
+        book.record(Login(self.started, time.monotonic(), by, f"{own}@{place.hostname}"))
 
     @contextlib.contextmanager
     def tried(self, what):
@@ -90,12 +94,13 @@ class Session:
 class ImapSession(Session):
     """IMAP. `messages` is {UID: Sighting} after the last look."""
 
-    def __init__(self, by, connect, book):
-        super().__init__(by, connect, book)
+    def __init__(self, by, connect, book, place):
+        super().__init__(by, connect, book, place)
         self.mailbox = None
         self.read_only = False
         self.uidvalidity = None
         self.messages = {}
+        self.count = 0  # how many messages the server says are there
 
     def ask(self, *words, **options):
         """One command; a BYE or a dead program ends the session."""
@@ -106,6 +111,8 @@ class ImapSession(Session):
             reply = self.client.command(*words, expect=None, **options)
             if reply.named("BYE"):
                 raise EOFError(reply.named("BYE")[0].text)
+            for exists in reply.named("EXISTS"):
+                self.count = exists.number
             if reply.status != "OK":
                 self.refused(start, what, re.sub(r"\d+", "#", reply.text))
             return reply
@@ -131,8 +138,10 @@ class ImapSession(Session):
 
     def _look(self, start, command, quiet=False, bodies=0.0):
         item = "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"
-        whole = self.book.chance(bodies)
-        reply = self.ask(f"UID FETCH 1:* (UID FLAGS {'BODY.PEEK[]' if whole else item})")
+        sampled = self.count > LARGE and not quiet and not self.book.chance(0.01)
+        whole = self.book.chance(bodies) and (sampled or self.count <= LARGE)
+        items = f"(UID FLAGS {'BODY.PEEK[]' if whole else item})"
+        reply = self.ask(f"FETCH {self._sample()} {items}" if sampled else f"UID FETCH 1:* {items}")
         found = {}
         for fetched in reply.fetched():
             if "UID" not in fetched:
@@ -150,10 +159,16 @@ class ImapSession(Session):
                         sighting = sighting._replace(digest=digest(value))
             found[uid] = sighting
         self.messages = found
+        self.count = self.count if sampled else len(found)
         self.book.record(Listing(start, time.monotonic(), self.by, self.mailbox,
                                  self.uidvalidity, command, list(found.values()),
-                                 complete=reply.status == "OK", read_only=self.read_only,
-                                 quiet=quiet))
+                                 complete=reply.status == "OK" and not sampled,
+                                 read_only=self.read_only, quiet=quiet))
+
+    def _sample(self):
+        """Message numbers: the last ones, and some others."""
+        first = self.book.rng.randint(1, self.count - 2 * SAMPLE)
+        return f"{first}:{first + SAMPLE},{self.count - SAMPLE}:*"
 
     def status(self, mailbox):
         """STATUS of a folder that is not selected."""
@@ -211,6 +226,7 @@ class ImapSession(Session):
                 left = {int(uid) for uid in found[0].values}
                 gone = [token for uid, token in chosen.items() if uid not in left]
                 self.messages = {u: s for u, s in self.messages.items() if u in left}
+                self.count = len(left)
         finally:
             self.book.record(Removal(start, time.monotonic(), self.by, "expunge", self.mailbox,
                                      sorted(marked | set(chosen.values())), gone))
@@ -301,8 +317,8 @@ class PopSession(Session):
 
     mailbox = "INBOX"
 
-    def __init__(self, by, connect, book):
-        super().__init__(by, connect, book)
+    def __init__(self, by, connect, book, place):
+        super().__init__(by, connect, book, place)
         self.messages = []
         self._seen = []  # (when, token) of what RETR marks
 
@@ -310,15 +326,20 @@ class PopSession(Session):
         """UIDL, and TOP of each message: of its first lines only, or whole."""
         with self.tried("UIDL"):
             uidls = self.client.uidls()
-        self.messages = []
-        for number, uidl in enumerate(uidls, start=1):
+        self.messages = [PopSighting(uidl) for uidl in uidls]
+        chosen = range(len(uidls))
+        if len(uidls) > LARGE and not quiet:
+            first = self.book.rng.randrange(len(uidls) - 2 * SAMPLE)
+            chosen = [*range(first, first + SAMPLE), *range(len(uidls) - SAMPLE, len(uidls))]
+        for index in chosen:
             lines = 10**6 if self.book.chance(bodies) else 0
-            data = self._message(f"TOP {number} {lines}")
+            data = self._message(f"TOP {index + 1} {lines}")
             token = token_in(data)
             whole = digest(data) if lines and token else None
-            self.messages.append(PopSighting(uidl, token, whole))
+            self.messages[index] = PopSighting(uidls[index], token, whole)
         self.book.record(PopListing(self.started, time.monotonic(), self.by, self.mailbox,
-                                    self.messages, quiet))
+                                    [self.messages[index] for index in chosen], quiet,
+                                    complete=len(chosen) == len(uidls)))
 
     def _message(self, command):
         """The bytes, or None if the server says that the message is gone."""

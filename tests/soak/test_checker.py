@@ -5,14 +5,17 @@ import pytest
 from soak import history
 from soak.checker import check, pop3_key, possible, shortest_prefix, Deed
 from soak.history import (
-    Change, DatabaseVersion, Fault, FolderChange, FolderListing, Listing, Oddity, PopListing,
-    Put, Refusal, Removal, SizeListVersion, Status)
+    Change, DatabaseVersion, Fault, FileStep, FolderChange, FolderListing, Listing, Login, Oddity,
+    PopListing, Put, Quota, Refusal, Removal, SizeListVersion, Status)
 
 COURIER = "courier-imap@store#1"
 DOVECOT = "dovecot-imap@mount1#2"
 COURIER_POP = "courier-pop3@store#3"
 DOVECOT_POP = "dovecot-pop3@mount2#4"
 VALIDITY = 700
+IMAPD, POP3D, COURIERFS = "imapd:10@vm", "courierpop3d:20@vm", "courierfs:30@vm"
+# The sessions' programs.
+IMAP_LOGIN, POP_LOGIN = Login(0, 0.1, COURIER, "10@vm"), Login(9, 9.1, COURIER_POP, "20@vm")
 
 
 def put(token, at=0.0, flags=(), **more):
@@ -43,6 +46,16 @@ def removal(at, token, by=DOVECOT, how="expunge", acknowledged=True):
     return Removal(at, at + 0.1, by, how, "INBOX", [token], [token] * acknowledged)
 
 
+def step(at, by, what, base="1.a", part="cur", words=()):
+    """What a program did in INBOX."""
+    return FileStep(at, at + 0.01, by, what, "INBOX", base, part, list(words))
+
+
+def size_list(at, by, added=(), removed=()):
+    """A version of INBOX's size list."""
+    return SizeListVersion(at, at, by, "INBOX", list(added), list(removed))
+
+
 def database(at, by, added=(), removed=(), validity=VALIDITY):
     """A version of INBOX's uid database."""
     return DatabaseVersion(at, at, by, "INBOX", validity, 99, list(added), list(removed))
@@ -58,6 +71,11 @@ def folders(at, names=(), subscribed=(), by=DOVECOT, **more):
     return FolderListing(at, at + 0.1, by, list(names), list(subscribed), **more)
 
 
+# Courier scans, somebody renames a file, and the new version lacks it.
+DROPPING = database(10, IMAPD, removed=[(1, "1.a", "a", True)])
+SCAN = [IMAP_LOGIN, database(1, IMAPD, [(1, "1.a", "a")]), step(9.9, IMAPD, "lock", part="tmp"),
+        step(9.95, COURIERFS, "rename"), DROPPING]
+
 VIOLATIONS = {
     "uid-reused": [put("a"), put("b", 15), listing(10, (1, "a")), removal(12, "a"),
                    listing(20, (1, "b"), by=COURIER)],
@@ -65,7 +83,7 @@ VIOLATIONS = {
         put("a"), put("b", 9, how="append", uidvalidity=VALIDITY, uid=1), listing(10, (1, "a"))],
     "uid-changed": [put("a"), listing(10, (1, "a")), listing(20, (2, "a"))],
     "uid-changed though Courier looked at it by EXAMINE": [
-        put("a"), database(1, "courier", [(1, "1.a", "a")]),
+        put("a"), database(1, IMAPD, [(1, "1.a", "a")]),
         listing(10, (1, "a"), by=COURIER, command="EXAMINE", read_only=True),
         listing(20, (2, "a"))],
     "uidvalidity": [listing(10), listing(20, validity=701)],
@@ -78,7 +96,7 @@ VIOLATIONS = {
     "uidl-reused": [put("a"), put("b", 9), pop(10, ("UID1-5", "a")), removal(12, "a"),
                     pop(20, ("UID1-5", "b"))],
     "pop3-order": [put("a"), put("b"),
-                   database(1, "courier", [(1, "100.x", "b"), (2, "200.x", "a")]),
+                   database(1, IMAPD, [(1, "100.x", "b"), (2, "200.x", "a")]),
                    pop(10, ("U1", "a"), ("U2", "b"))],
     "flag not set": [put("a"), change(5, "a", ["\\Flagged"]), listing(20, (1, "a", []))],
     "flag not seen at once on the same node": [
@@ -97,15 +115,34 @@ VIOLATIONS = {
     "missing in POP3": [put("a"), pop(20)],
     "lost": [put("a"), listing(20, quiet=True, by=COURIER)],
     "lost though Courier once dropped it": [
-        put("a"), database(15, "courier", removed=[(1, "1.a", "a", True)]),
-        listing(20, quiet=True, by=COURIER)],
+        put("a"), *SCAN, listing(20, quiet=True, by=COURIER)],
+    "missing for Dovecot though Courier dropped it": [put("a"), *SCAN, listing(10)],
     "came-back": [put("a"), listing(5, (1, "a")), removal(10, "a"), listing(20, (1, "a"))],
     "came-back after POP3": [put("a"), removal(10, "a", by=DOVECOT_POP, how="dele"),
                              listing(20, (1, "a"), by=COURIER)],
     "twice": [put("a"), listing(20, (1, "a"), (2, "a"))],
     "twice in POP3": [put("a"), pop(20, ("U1", "a"), ("U2", "a"))],
     "content": [put("a"), listing(20, (1, "a", None, "other"))],
-    "line-dropped": [put("a"), database(1, "courierfs", removed=[(1, "1.a", "a", True)])],
+    "line-dropped": [put("a"), database(1, COURIERFS, removed=[(1, "1.a", "a", True)])],
+    "line-dropped, the file was deleted later": [
+        put("a"), database(1, COURIERFS, removed=[(1, "1.a", "a", False)]),
+        step(2, COURIERFS, "unlink")],
+    "line-dropped by Courier, renamed before it looked": [
+        put("a"), step(9.8, COURIERFS, "rename"), step(9.9, IMAPD, "lock", part="tmp"), DROPPING],
+    "line-dropped by Courier, which renamed it itself": [
+        put("a"), step(9.9, IMAPD, "lock", part="tmp"), step(9.95, IMAPD, "rename"), DROPPING],
+    "line-dropped by Courier, still in new": [
+        put("a"), step(9.9, IMAPD, "lock", part="tmp"),
+        step(9.95, COURIERFS, "rename", part="new"), DROPPING],
+    "line-dropped by Courier, another file was renamed": [
+        put("a"), step(9.9, IMAPD, "lock", part="tmp"),
+        step(9.95, COURIERFS, "rename", "1.b"), DROPPING],
+    "line-dropped, Dovecot's index was lost with its mount": [
+        put("a"), database(1, IMAPD, [(1, "1.a", "a")]), Fault(5, 6, "courierfs@mount1", "courierfs"),
+        step(5.1, "imap:40@vm", "failure", "dovecot-uidlist"),
+        database(8, COURIERFS, [(2, "1.a", "a")], [(1, "1.a", "a", True)])],
+    "line-dropped from the size list": [
+        put("a"), size_list(1, COURIERFS, removed=[("U1", "1.a", "a", True)])],
     "folder is missing": [folder(5, "create", "INBOX.X"), folders(20, ["INBOX"])],
     "folder came back": [folder(5, "create", "INBOX.X"), folder(10, "delete", "INBOX.X"),
                          folders(20, ["INBOX.X"])],
@@ -119,6 +156,12 @@ VIOLATIONS = {
     "disagree on POP3's order": [
         put("a"), put("b"), pop(20, ("U1", "a"), ("U2", "b"), quiet=True),
         pop(30, ("U2", "b"), ("U1", "a"), quiet=True, by=COURIER_POP)],
+    "quota": [Quota(10, 10.1, DOVECOT, "APPEND", [300, 2], [400, 3])],
+    "quota, no file": [Quota(10, 10.1, DOVECOT, "APPEND", None, [0, 0])],
+    "refused": [Refusal(10, 10.1, DOVECOT, "SELECT", "[SERVERBUG] Internal error occurred.")],
+    "refused, another was killed": [
+        Fault(10, 10, "dovecot-imap@mount1#3", "dovecot-imap"),
+        Refusal(10, 10.1, DOVECOT, "ended", "NOOP: EOFError")],
     "stuck": [Refusal(10, 90, DOVECOT, "stuck", "no answer to NOOP")],
     "oddity": [Oddity(10, 10, "store", "a lock that nobody released")],
 }
@@ -135,56 +178,103 @@ def test_finds(name):
     assert found == {name.split()[0].rstrip(",")} | ALSO.get(name, set())
 
 
+# What is Courier's own doing, and the part of it that proves it.
 ARTEFACTS = {
-    "provisional-uid named another": [
-        put("a"), put("b"), database(15, "courier", [(1, "1.b", "b"), (2, "2.a", "a")]),
-        listing(10, (1, "a"), by=COURIER, command="EXAMINE", read_only=True, complete=False),
+    "provisional-uid named another": ([
+        put("a"), put("b"), database(15, IMAPD, [(1, "1.b", "b"), (2, "2.a", "a")]),
         listing(20, (1, "b"), (2, "a"))],
-    "provisional-validity": [
-        Status(5, 5.1, COURIER, "INBOX", 650), database(8, "courier"), listing(10)],
-    "dovecot-empty-status": [listing(10), Status(20, 20.1, DOVECOT, "INBOX", 0), listing(30)],
-    "courier-scan gave another UID": [
-        put("a"), database(1, "courier", [(1, "1.a", "a")]), listing(5, (1, "a")),
-        database(10, "courier", removed=[(1, "1.a", "a", True)]),
-        listing(10.2, by=COURIER), database(12, "courier", [(2, "1.a", "a")]),
-        listing(20, (2, "a"))],
-    "courier-listing": [put("a"), listing(10, (1, "a")), listing(20, by=COURIER),
-                        listing(21, (1, "a"), by=COURIER)],
-    "courier-keywords": [put("a"), change(5, "a", ["Junk"]),
-                         change(5.5, "a", ["Later"], by=COURIER),
-                         listing(20, (1, "a", ["Later"]))],
-    "idle-store of a Dovecot whose mount was dead": [
-        put("a"), Fault(4.9, 5.05, "courierfs@mount1", "courierfs"), change(5, "a", ["Junk"]),
-        listing(20, (1, "a", []), by=COURIER)],
-    "idle-store of a Courier that had not looked": [
-        put("a"), change(5, "a", ["Junk"]), change(10, "a", remove=["Junk"]),
-        change(15, "a", ["Junk"], by=COURIER, believed=["Junk"]), listing(20, (1, "a", []))],
-    "pop3-race-courier": [
-        put("a"), pop(10, ("U1", "a"), by=COURIER_POP), pop(10.05, ("U2", "a"), by=COURIER_POP),
-        pop(20, ("U2", "a"))],
-    "pop3-race-mixed": [
-        put("a"), pop(10, ("U1", "a"), by=COURIER_POP),
-        SizeListVersion(10.05, 10.05, "courierfs", "INBOX", [["U2", "1.a", "a"]]),
-        pop(20, ("U2", "a"))],
-    "late-in-pop3-order": [
-        put("a"), put("b", 10), database(1, "courier", [(1, "100.x", "b"), (2, "200.x", "a")]),
+        [listing(10, (1, "a"), by=COURIER, command="EXAMINE", read_only=True, complete=False)],
+        [listing(10, (1, "a"), by=COURIER, complete=False)]),
+    "provisional-validity": ([database(8, IMAPD), listing(10)],
+                             [Status(5, 5.1, COURIER, "INBOX", 650)],
+                             [Status(5, 5.1, DOVECOT, "INBOX", 650)]),
+    "dovecot-empty-status": ([listing(10), Status(20, 20.1, DOVECOT, "INBOX", 0), listing(30)],
+                             [step(19.9, IMAPD, "lock"), step(20.2, IMAPD, "unlock")],
+                             [step(19.8, IMAPD, "lock"), step(19.9, IMAPD, "unlock")]),
+    "courier-scan gave another UID": ([
+        put("a"), *SCAN[:3], DROPPING, listing(5, (1, "a")),
+        database(12, IMAPD, [(2, "1.a", "a")]), listing(20, (2, "a"))],
+        [step(9.95, COURIERFS, "rename")], []),
+    "courier-scan missed it once": ([put("a"), *SCAN[:3], DROPPING, listing(9.95, by=COURIER)],
+                                    [step(9.95, COURIERFS, "rename")], []),
+    "courier-scan made EXPUNGE look done": ([
+        put("a"), *SCAN[:3], DROPPING, removal(9.9, "a", by=COURIER), listing(20, (2, "a"))],
+        [step(9.95, COURIERFS, "rename")], []),
+    "courier-scan showed it twice": ([
+        put("a"), *SCAN[:3], DROPPING, listing(11, (1, "a"), (2, "a"))],
+        [step(9.95, COURIERFS, "rename")], []),
+    "courier-listing": ([
+        put("a"), IMAP_LOGIN, database(1, IMAPD, [(1, "1.a", "a")]),
+        listing(20, by=COURIER, command="EXAMINE", read_only=True), listing(21, (1, "a"))],
+        [step(20.05, COURIERFS, "rename")], [step(20.2, COURIERFS, "rename")]),
+    "courier-keywords": ([
+        put("a"), change(5, "a", ["Junk"]), IMAP_LOGIN, database(1, IMAPD, [(1, "1.a", "a")]),
+        change(5.5, "a", ["Later"], by=COURIER), listing(20, (1, "a", ["Later"]))],
+        [step(5.5, IMAPD, "keywords", words=["later"])],
+        [step(5.5, COURIERFS, "keywords", words=["later"]),
+         step(5.5, IMAPD, "keywords", words=["later", "junk"])]),
+    "idle-store of a Dovecot whose mount was dead": ([
+        put("a"), database(1, IMAPD, [(1, "1.a", "a")]), change(5, "a", ["Junk"]),
+        Login(0, 0.1, DOVECOT, "40@vm"), listing(20, (1, "a", []), by=COURIER)],
+        [Fault(4.9, 5.05, "courierfs@mount1", "courierfs")],
+        [Fault(4.9, 5.05, "courierfs@mount2", "courierfs")]),
+    "idle-store of a Dovecot that is done later": ([
+        put("a"), database(1, IMAPD, [(1, "1.a", "a")]), Login(0, 0.1, DOVECOT, "40@vm"),
+        Login(0, 0.1, "courierfs@mount1", "30@vm"),
+        change(5, "a", remove=["\\Seen"], acknowledged=False), change(6, "a", ["\\Seen"], by=COURIER),
+        Fault(4.9, 5.05, "courierfs@mount1", "courierfs"), listing(20, (1, "a", []), by=COURIER)],
+        [step(7, COURIERFS, "rename", words=["\\flagged"])],
+        [step(7, "courierfs:31@vm", "rename", words=["\\flagged"])]),
+    "idle-store of a Courier": ([
+        put("a"), database(1, IMAPD, [(1, "1.a", "a")]),
+        change(15, "a", ["\\Seen"], by=COURIER), listing(20, (1, "a", []))],
+        [IMAP_LOGIN], [IMAP_LOGIN, step(15.05, IMAPD, "rename", words=["\\seen"])]),
+    "pop3-race-courier": ([
+        put("a"), POP_LOGIN, pop(9, ("U1", "a"), by=COURIER_POP), pop(20, ("U2", "a"))],
+        [size_list(9.05, "courierpop3d:21@vm", [("U2", "1.a", "a")])],
+        [size_list(9.2, "courierpop3d:21@vm", [("U2", "1.a", "a")])]),
+    "pop3-race-mixed": ([
+        put("a"), POP_LOGIN, pop(9, ("U1", "a"), by=COURIER_POP), pop(20, ("U2", "a"))],
+        [size_list(9.05, COURIERFS, [("U2", "1.a", "a")])],
+        [size_list(8.9, COURIERFS, [("U2", "1.a", "a")])]),
+    "courier-scan of the size list": ([
+        put("a"), POP_LOGIN, size_list(1, POP3D, [("U1", "1.a", "a")]), pop(5, ("U1", "a")),
+        size_list(9.05, POP3D, removed=[("U1", "1.a", "a", True)]), pop(20, ("U2", "a"))],
+        [step(9.04, COURIERFS, "rename")], []),
+    "courier-scan of the size list, the entry was new": ([
+        put("a"), POP_LOGIN, size_list(9.05, POP3D, removed=[("U1", "1.a", "a", True)])],
+        [size_list(9.02, COURIERFS, [("U1", "1.a", "a")])],
+        [size_list(8.9, COURIERFS, [("U1", "1.a", "a")])]),
+    "late-in-pop3-order": ([
+        put("a"), database(1, IMAPD, [(1, "100.x", "b"), (2, "200.x", "a")]),
         PopListing(9.9, 11, DOVECOT_POP, "INBOX", [("U1", "a"), ("U2", "b")])],
-    "courier-pop3-dele": [put("a"), removal(10, "a", by=COURIER_POP, how="dele"),
-                          listing(20, (1, "a"))],
+        [put("b", 10)], [put("b", 9)]),
+    "courier-pop3-dele": ([
+        put("a"), POP_LOGIN, database(1, IMAPD, [(1, "1.a", "a")]),
+        removal(10, "a", by=COURIER_POP, how="dele"), listing(20, (1, "a"))],
+        [step(9.5, COURIERFS, "rename")], [step(8.5, COURIERFS, "rename")]),
 }
 
 
 @pytest.mark.parametrize("name", ARTEFACTS)
 def test_tells_couriers_own_artefacts_apart(name):
     """What Courier does alone is counted, under its name, and is no violation."""
-    report = check(ARTEFACTS[name])
+    events, proof, _ = ARTEFACTS[name]
+    report = check(events + proof)
     assert report.violations == []
     assert set(report.counts()) == {name.split()[0]}
 
 
+@pytest.mark.parametrize("name", ARTEFACTS)
+def test_takes_nothing_for_an_artefact_without_proof(name):
+    """The same with another thing in the proof's place is a violation."""
+    events, _, no_proof = ARTEFACTS[name]
+    assert check(events + no_proof).violations
+
+
 RIGHT = {
     "an ordinary day": [
-        put("a"), put("b"), database(1, "courier", [(1, "100.a", "a"), (2, "200.b", "b")]),
+        put("a"), put("b"), database(1, IMAPD, [(1, "100.a", "a"), (2, "200.b", "b")]),
         listing(5, (1, "a", []), (2, "b", []), by=COURIER),
         change(6, "a", ["\\Seen", "Junk"], by=COURIER),
         listing(10, (1, "a", ["\\Seen", "junk"], "da"), (2, "b", [])),
@@ -213,8 +303,18 @@ RIGHT = {
     "a POP3 session older than a removal": [
         put("a"), removal(10, "a"), pop(9, ("U1", "a"))],
     "a database that forgets the dead": [
-        put("a"), removal(2, "a"), database(3, "courierfs", removed=[(1, "1.a", "a", False)])],
-    "a kill": [Fault(1, 2, "courierfs@mount1", "courierfs", True)],
+        put("a"), removal(2, "a"), database(3, COURIERFS, removed=[(1, "1.a", "a", False)])],
+    "quota": [Quota(10, 10.1, DOVECOT, "APPEND", [400, 3], [400, 3])],
+    "a kill": [Fault(1, 2, "courierfs@mount1", "courierfs", True),
+               Refusal(1.5, 1.6, DOVECOT, "SELECT", "[SERVERBUG] Internal error occurred."),
+               Fault(5, 5, COURIER, "courier-imap"),
+               Refusal(5, 5.1, COURIER, "ended", "NOOP: EOFError")],
+    "refusals of what somebody else made impossible": [
+        Refusal(1, 1.1, DOVECOT_POP, "RETR", "-ERR Message # expunged.")],
+    "looks at a dead mount": [
+        put("a"), listing(5, (1, "a", [])), change(6, "a", ["Junk"], by=COURIER),
+        removal(10, "a", by=COURIER), put("b", 10),
+        Fault(19, 21, "courierfs@mount1", "courierfs"), listing(20, (1, "a", []))],
 }
 
 
@@ -250,7 +350,8 @@ def test_shortest_prefix():
 
 def test_survives_a_file(tmp_path):
     """A history is the same after it was written and read."""
-    records = [r for made in (VIOLATIONS, ARTEFACTS, RIGHT) for rs in made.values() for r in rs]
+    records = [r for made in (VIOLATIONS, RIGHT) for rs in made.values() for r in rs]
+    records += [r for lists in ARTEFACTS.values() for rs in lists for r in rs]
     assert {type(r) for r in records} == set(history.KINDS.values())
     history.write(tmp_path / "history", records)
     again = history.read(tmp_path / "history")

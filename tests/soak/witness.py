@@ -1,27 +1,25 @@
-"""Watches the store's own files: every version of each uid database and of the size list.
+"""What the store's own files did: every version of each uid database and of the size list, every
+renamed or deleted message, every lock taken; and by whom.
 
-What clients were told can then be held against what was saved, and by whom: the name under
-which a new version was written in `tmp/` is Courier's or courierfs's.
+What clients were told can then be held against what was saved. The programs themselves write it
+down, by recorder.c, which is loaded into courierfs and into Courier's servers: nothing is missed,
+however soon it is replaced, and nothing is guessed.
 """
 
-import ctypes
-import ctypes.util
 import os
 import re
-import select
-import struct
 import threading
 import time
 from dataclasses import dataclass, field
 
 from servers.courier_files import SIZE_LIST, UID_DATABASE, SizeList, UidDatabase, base_name
-from soak.history import DatabaseVersion, SizeListVersion
+from servers.lab import MAIL_GID, MAIL_UID
+from soak.history import DatabaseVersion, FileStep, SizeListVersion
 
-_IN_MODIFY, _IN_CLOSE_WRITE, _IN_MOVED_FROM, _IN_MOVED_TO, _IN_CREATE = 2, 8, 0x40, 0x80, 0x100
-_IN_ISDIR = 0x40000000
-_EVENT = struct.Struct("iIII")
-_WRITERS = re.compile(r"_(courierfs)_|_(imapuid)_|_(courierlock)")
+SOURCE = os.path.join(os.path.dirname(__file__), "recorder.c")
 TOKEN = re.compile(rb"^Message-ID: <([\w.-]+)@soak", re.MULTILINE | re.IGNORECASE)
+
+FLAGS = {"D": "\\draft", "F": "\\flagged", "R": "\\answered", "S": "\\seen", "T": "\\deleted"}
 
 
 @dataclass
@@ -31,131 +29,113 @@ class Mailbox:
     name: str
     path: object
     uidvalidity: int = 0
-    next_uid: int = 0
     uids: dict = field(default_factory=dict)
     uidls: dict = field(default_factory=dict)
 
 
-class Witness(threading.Thread):
-    """Writes DatabaseVersion and SizeListVersion records as the files change."""
+def flags_of(name):
+    """The flags in a message's file name, as IMAP calls them, in lower case; Dovecot's letters
+    for keywords as they are."""
+    letters = name.rpartition(":2,")[2] if ":2," in name else ""
+    return [FLAGS.get(letter, letter) for letter in letters]
 
-    def __init__(self, maildir, record):
+
+class Witness(threading.Thread):
+    """Reads what the recorder wrote while it is written."""
+
+    def __init__(self, lab, maildir, record):
         super().__init__(name="witness", daemon=True)
         self._maildir = maildir
         self._record = record
-        self._libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
-        self._inotify = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._watches = {}  # watch descriptor: (Mailbox, part)
+        self._library = lab.path / "recorder.so"
+        done = lab.run(["gcc", "-shared", "-fPIC", "-O1", "-D_GNU_SOURCE", "-Wall", "-Wextra",
+                        "-Werror", SOURCE, "-o", self._library, "-ldl"])
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr.decode())
+        self._directory = lab.new_directory("record", owned_by_mail_user=True)
+        log = self._directory / "log"
+        log.touch(mode=0o666)
+        os.chown(log, MAIL_UID, MAIL_GID)
+        self._log = open(log, "rb")  # pylint: disable=consider-using-with
+        self._half_line = b""
+        self._mailboxes = {}
         self._tokens = {}  # base name: token
-        self._moved = {}  # cookie: the name in tmp/
         self._ending = threading.Event()
-        for name in sorted(os.listdir(maildir)):
-            if name.startswith(".") and (maildir / name / "cur").is_dir():
-                self._adopt(name)
-        self._adopt("")
 
-    def _adopt(self, directory):
-        path = self._maildir / directory if directory else self._maildir
-        mailbox = Mailbox("INBOX" + directory, path)
-        mask = _IN_CLOSE_WRITE | _IN_MOVED_FROM | _IN_MOVED_TO | _IN_CREATE | _IN_MODIFY
-        for part in ("", "tmp"):
-            watch = self._libc.inotify_add_watch(
-                self._inotify, os.fsencode(path / part), ctypes.c_uint32(mask))
-            if watch >= 0:
-                self._watches[watch] = (mailbox, part)
-        self._look_at_database(mailbox, "found")
-        self._look_at_size_list(mailbox, "found")
+    def environment(self, preloaded=()):
+        """What a program needs in its environment to be recorded."""
+        return {"LD_PRELOAD": ":".join([*preloaded, str(self._library)]),
+                "SOAK_RECORD": str(self._directory)}
 
     def end(self):
-        """Stops watching; returns when the last change was recorded."""
-        time.sleep(0.2)
+        """Stops; returns when everything was read."""
         self._ending.set()
         self.join()
-        os.close(self._inotify)
+        self._read()
+        self._log.close()
 
     def run(self):
-        while not self._ending.is_set():
-            if select.select([self._inotify], [], [], 0.1)[0]:
-                try:
-                    data = os.read(self._inotify, 1 << 18)
-                except BlockingIOError:
-                    continue
-                self._events(data)
+        while not self._ending.wait(0.05):
+            self._read()
 
-    def _events(self, data):
-        at = 0
-        while at < len(data):
-            watch, mask, cookie, length = _EVENT.unpack_from(data, at)
-            at += _EVENT.size
-            name = os.fsdecode(data[at:at + length].rstrip(b"\0"))
-            at += length
-            if watch in self._watches:
-                self._event(*self._watches[watch], mask, cookie, name)
+    def _read(self):
+        *lines, self._half_line = (self._half_line + self._log.read()).split(b"\n")
+        for line in lines:
+            start, end, pid, program, what, directory, *words = os.fsdecode(line).split("\t")
+            self._step(int(start) / 1e9, int(end) / 1e9, f"{program}:{pid}", what,
+                       self._mailbox(directory), words)
 
-    def _event(self, mailbox, part, mask, cookie, name):
-        if part == "tmp":
-            if mask & _IN_MOVED_FROM:
-                self._moved[cookie] = name
-            return
-        if mask & _IN_ISDIR:
-            if mailbox.path == self._maildir and name.startswith(".") and \
-                    mask & (_IN_CREATE | _IN_MOVED_TO) and not name.startswith(".."):
-                time.sleep(0.05)  # until its maker has filled it
-                self._adopt(name)
-            return
-        if name not in (UID_DATABASE, SIZE_LIST) or mask & _IN_MOVED_FROM:
-            return
-        if name == UID_DATABASE:
-            writer = self._writer(self._moved.pop(cookie, None))
-            self._look_at_database(mailbox, writer)
+    def _mailbox(self, directory):
+        if directory == self._maildir.name:
+            directory = ""
+        if directory not in self._mailboxes:
+            path = self._maildir / directory if directory else self._maildir
+            self._mailboxes[directory] = Mailbox("INBOX" + directory, path)
+        return self._mailboxes[directory]
+
+    def _step(self, start, end, by, what, mailbox, words):
+        if what == "version":
+            saved = self._directory / words[1]
+            if words[0] == UID_DATABASE:
+                self._database(start, end, by, mailbox, saved)
+            elif words[0] == SIZE_LIST:
+                self._size_list(start, end, by, mailbox, saved)
+            saved.unlink()
+        elif what == "keywords":
+            saved = self._directory / words[1]
+            keywords = os.fsdecode(saved.read_bytes()).split("\n")
+            saved.unlink()
+            self._record(FileStep(start, end, by, what, mailbox.name, words[0],
+                                  words=[word.lower() for word in keywords if word]))
         else:
-            draft = self._moved.pop(cookie, None)
-            self._look_at_size_list(mailbox, "courierfs" if draft is None or "_courierfs_" in draft
-                                    else "courier")
+            part, name = words
+            self._record(FileStep(start, end, by, what, mailbox.name, base_name(name), part,
+                                  flags_of(name)))
 
-    @staticmethod
-    def _writer(draft):
-        if draft is None or "_courierfs_" in draft:
-            return "courierfs"
-        return "courier"
-
-    def _look_at_database(self, mailbox, writer):
-        now = time.monotonic()
-        try:
-            database = UidDatabase.read(mailbox.path)
-        except (OSError, ValueError):
-            return
-        if database is None:
-            return
+    def _database(self, start, end, by, mailbox, saved):
+        database = UidDatabase.parse(saved.read_bytes())
         if database.uidvalidity != mailbox.uidvalidity:
             mailbox.uids = {}
-        added = [(uid, base, self._token(mailbox, base)) for base, uid in database.uids.items()
+        added = [(uid, base) for base, uid in database.uids.items()
                  if mailbox.uids.get(base) != uid]
         gone = [(uid, base) for base, uid in mailbox.uids.items()
                 if database.uids.get(base) != uid]
         alive = self._living(mailbox) if gone else set()
-        removed = [(uid, base, self._tokens.get(base), base in alive) for uid, base in gone]
-        mailbox.uids = database.uids
-        mailbox.uidvalidity, mailbox.next_uid = database.uidvalidity, database.next_uid
-        self._record(DatabaseVersion(now, time.monotonic(), writer, mailbox.name,
-                                     database.uidvalidity, database.next_uid, added, removed))
+        mailbox.uids, mailbox.uidvalidity = database.uids, database.uidvalidity
+        self._record(DatabaseVersion(
+            start, end, by, mailbox.name, database.uidvalidity, database.next_uid,
+            [(uid, base, self._token(mailbox, base)) for uid, base in added],
+            [(uid, base, self._tokens.get(base), base in alive) for uid, base in gone]))
 
-    def _look_at_size_list(self, mailbox, writer):
-        if mailbox.path != self._maildir:
-            return
-        now = time.monotonic()
-        try:
-            uidls = SizeList.read(mailbox.path).uidls
-        except (OSError, ValueError):
-            return
+    def _size_list(self, start, end, by, mailbox, saved):
+        uidls = SizeList.parse(saved.read_bytes()).uidls
         added = [(uidl, base, self._token(mailbox, base)) for base, uidl in uidls.items()
                  if mailbox.uidls.get(base) != uidl]
-        removed = [(uidl, base, self._tokens.get(base)) for base, uidl in mailbox.uidls.items()
-                   if uidls.get(base) != uidl]
+        gone = [(uidl, base) for base, uidl in mailbox.uidls.items() if uidls.get(base) != uidl]
+        alive = self._living(mailbox) if gone else set()
+        removed = [(uidl, base, self._tokens.get(base), base in alive) for uidl, base in gone]
         mailbox.uidls = uidls
-        if added or removed:
-            self._record(SizeListVersion(now, time.monotonic(), writer, mailbox.name, added,
-                                         removed))
+        self._record(SizeListVersion(start, end, by, mailbox.name, added, removed))
 
     @staticmethod
     def _living(mailbox):

@@ -1,0 +1,198 @@
+"""What the programs did in the store, as proof.
+
+A history tells what clients saw; whether something strange in it is Courier's own doing is never
+guessed here but shown by what Courier's program did at that time, as the witness wrote it down.
+"""
+
+import collections
+from dataclasses import dataclass
+
+from soak.history import DatabaseVersion, Fault, FileStep, Login, SizeListVersion
+
+
+PROGRAMS = {"courier-imap": "imapd", "courier-pop3": "courierpop3d", "dovecot-imap": "imap",
+            "dovecot-pop3": "pop3", "courierfs": "courierfs"}
+
+
+@dataclass(frozen=True)
+class Drop:
+    """A program took a living message out of a list of its."""
+
+    version: object
+    identity: object  # the UID, or the UIDL
+    base: str
+    token: str
+    raced: bool  # Courier did it, and somebody renamed the file while Courier was looking, or
+    # entered it in the size list, which has no lock
+
+
+def overlap(step, start, end):
+    """Whether a step may have happened in this time."""
+    return step.start <= end and step.end >= start
+
+
+class Evidence:
+    """Answers questions about one history."""
+
+    def __init__(self, by_kind):
+        self._by_kind = by_kind
+        self._logins = {login.by: login for login in by_kind[Login]}
+        self._nodes = {self._program(login): login.node for login in by_kind[Login]}
+        self._steps = collections.defaultdict(list)  # (what, mailbox, base)
+        self._locks = collections.defaultdict(list)  # mailbox
+        for step in by_kind[FileStep]:
+            if step.what in ("lock", "unlock"):
+                self._locks[step.mailbox].append(step)
+            else:
+                self._steps[step.what, step.mailbox, step.base].append(step)
+        self.outages = [fault for fault in by_kind[Fault] if fault.what.startswith("courierfs")]
+        self.base = {}  # (mailbox, token)
+        self._token = {}  # (mailbox, base)
+        for kind in (DatabaseVersion, SizeListVersion):
+            for version in by_kind[kind]:
+                for _, base, token in version.added:
+                    if token is not None:
+                        self.base.setdefault((version.mailbox, token), base)
+                        self._token[version.mailbox, base] = token
+        self._read_database()
+        self._read_size_list()
+
+    @staticmethod
+    def _program(login):
+        return f"{PROGRAMS[login.program]}:{login.pid}"
+
+    def program_of(self, record):
+        """Who a session's program is in the steps, such as imapd:4711@vm."""
+        login = self._logins.get(record.by)
+        return self._program(login) if login else None
+
+    def login_of(self, record):
+        """When the session began."""
+        login = self._logins.get(record.by)
+        return login.start if login else record.start
+
+    def _read_database(self):
+        self._saved = set()  # (mailbox, UIDVALIDITY, UID, token); token None: nobody knows whose
+        self.validities = set()
+        self.drops = []
+        self._dropped = collections.defaultdict(list)  # (mailbox, token)
+        for version in self._by_kind[DatabaseVersion]:
+            self.validities.add((version.mailbox, version.uidvalidity))
+            for uid, base, token in version.added:
+                token = token or self._token.get((version.mailbox, base))
+                self._saved.add((version.mailbox, version.uidvalidity, uid, token))
+            for uid, base, token, seen in version.removed:
+                if seen or self._was_unlinked_after(version, base):
+                    self._drop(version, uid, base, token, self._lock_before(version))
+
+    def _read_size_list(self):
+        for version in self._by_kind[SizeListVersion]:
+            for uidl, base, token, seen in version.removed:
+                if seen or self._was_unlinked_after(version, base):
+                    self._drop(version, uidl, base, token, self._start_of(version.by))
+
+    def _drop(self, version, identity, base, token, since):
+        token = token or self._token.get((version.mailbox, base))
+        raced = version.is_courier and since is not None and (
+            self._renamed(version.mailbox, base, since, version.end, version.by, parts=("cur",))
+            or self._was_entered_by_others(version, identity, base, since))
+        drop = Drop(version, identity, base, token, raced)
+        self.drops.append(drop)
+        self._dropped[version.mailbox, token].append(drop)
+
+    def _was_entered_by_others(self, version, identity, base, since):
+        """Whether the size list got this entry when the program may have read it already."""
+        return isinstance(version, SizeListVersion) and any(
+            other.by != version.by and [identity, base] in [list(entry[:2]) for entry in other.added]
+            for other in self.size_lists(version.mailbox, since, version.end))
+
+    def _was_unlinked_after(self, version, base):
+        return any(step.start > version.end
+                   for step in self._steps["unlink", version.mailbox, base])
+
+    def _lock_before(self, version):
+        """When the program took the lock under which it wrote this version."""
+        return max((step.start for step in self._locks[version.mailbox] if step.what == "lock"
+                    and step.by == version.by and step.end <= version.start), default=None)
+
+    def _start_of(self, program):
+        return min((login.start for login in self._logins.values()
+                    if self.program_of(login) == program), default=None)
+
+    def _renamed(self, mailbox, base, start, end, but_not_by, parts=("cur", "new")):
+        return any(overlap(step, start, end) and step.by != but_not_by and step.part in parts
+                   for step in self._steps["rename", mailbox, base])
+
+    # ---- questions --------------------------------------------------------------------------
+
+    def is_saved(self, mailbox, validity, uid, token):
+        """Whether some version of the uid database may have this."""
+        return (mailbox, validity, uid, token) in self._saved or \
+            (mailbox, validity, uid, None) in self._saved
+
+    def was_dropped(self, mailbox, token, identity):
+        """Whether a race of Courier's cost the message this UID or UIDL."""
+        return any(drop.identity == identity and drop.raced
+                   for drop in self._dropped[mailbox, token])
+
+    def dropped_in(self, mailbox, token, session, start, end):
+        """Whether a race cost the message its line in this time, in a look of this session."""
+        return any(drop.raced and overlap(drop.version, start, end)
+                   and drop.version.by == self.program_of(session)
+                   for drop in self._dropped[mailbox, token])
+
+    def renamed_by_others(self, mailbox, token, session, start, end):
+        """Whether another program than the session's renamed the message's file in this time."""
+        base = self.base.get((mailbox, token))
+        program = self.program_of(session)
+        return base is not None and program is not None and \
+            self._renamed(mailbox, base, start, end, program)
+
+    def flag_was_written(self, change, flag, value):
+        """Whether the program that acknowledged a change gave the flag this value in the store,
+        or nobody can tell."""
+        program = self.program_of(change)
+        if program is None or (change.mailbox, change.token) not in self.base:
+            return True
+        return any(overlap(step, change.start, change.end)
+                   and (step.by == program if change.is_courier else not step.is_courier)
+                   for step in self._writes(change, flag, value))
+
+    def when_written_later(self, change, flag, value):
+        """When a daemon of the node gave the flag this value, first after the change; or None."""
+        return next((step.end for step in self._writes(change, flag, value)
+                     if step.start > change.end and step.by.startswith("courierfs")
+                     and self._nodes.get(step.by) == change.node), None)
+
+    def _writes(self, change, flag, value):
+        """The steps that gave the flag this value; for Dovecot keywords are courierfs's."""
+        base = self.base.get((change.mailbox, change.token))
+        what = "rename" if flag.startswith("\\") else "keywords"
+        return (step for step in self._steps[what, change.mailbox, base]
+                if (flag in step.words) == value)
+
+    def keywords_by_courier(self, mailbox, token):
+        """The steps in which Courier wrote the message's whole set of keywords."""
+        base = self.base.get((mailbox, token))
+        return [step for step in self._steps["keywords", mailbox, base] if step.is_courier]
+
+    def size_lists(self, mailbox, start, end):
+        """The versions of the size list of this time."""
+        return [version for version in self._by_kind[SizeListVersion]
+                if version.mailbox == mailbox and overlap(version, start, end)]
+
+    def was_locked(self, mailbox, start, end):
+        """Whether somebody held the lock at some moment of this time."""
+        holder = False
+        for step in self._locks[mailbox]:
+            if step.start > end:
+                break
+            if step.end >= start:
+                return True
+            holder = step.what == "lock"
+        return holder
+
+    def outage_of(self, record, slack=0.0):
+        """The outage of the record's mount that it met, or None."""
+        return next((outage for outage in self.outages if outage.node == record.node
+                     and outage.start <= record.end and record.start <= outage.end + slack), None)
