@@ -234,6 +234,33 @@ def test_a_parent_that_does_not_exist(site):
     assert site.both_say(BOB, "#shared.site.none.child") == set("lr")
 
 
+# Where Courier looks for the rights of INBOX.A.B.C, in this order.
+PLACES = [".A.B.C/" + RIGHTS, "courierimaphieracl/A.B.C", ".A.B/" + RIGHTS,
+          "courierimaphieracl/A.B", ".A/" + RIGHTS, "courierimaphieracl/A", RIGHTS]
+
+
+@pytest.mark.parametrize("middle", [True, False], ids=["with A.B", "without A.B"])
+@pytest.mark.parametrize("first", range(len(PLACES)))
+def test_the_nearest_list_counts(site, first, middle):
+    """Each place gives Ann something else; both servers take the first list there is."""
+    maildir = site.store.maildir(SITE)
+    with site.through_dovecot(SITE) as imap:
+        for folder in ["INBOX.A", "INBOX.A.B", "INBOX.A.B.C"][:: 1 if middle else 2]:
+            imap.command("CREATE", folder)
+    lists = [place for place in PLACES[first:] if (maildir / place).parent.is_dir()]
+    lists += [place for place in PLACES[first:] if place.startswith("courierimaphieracl")]
+    with as_mail_user():
+        (maildir / "courierimaphieracl").mkdir(exist_ok=True)
+        for place in set(lists):
+            also = LETTERS[2 + PLACES.index(place)].replace("k", "c")
+            (maildir / place).write_text(
+                f"owner aceilrstwx\nadministrators aceilrstwx\nuser={ANN} l{also}\n")
+    expected = min(PLACES.index(place) for place in lists)
+    assert site.may("dovecot", ANN, "#shared.site.A.B.C") == {"l", LETTERS[2 + expected]}
+    assert site.courier.computed_rights(maildir, "INBOX.A.B.C", [f"user={ANN}"]).strip() == "".join(
+        sorted("l" + LETTERS[2 + expected].replace("k", "c")))
+
+
 @pytest.mark.parametrize("locks", LOCKS)
 def test_locks_of_either_kind(site, locks):
     """Dovecot makes this lock by link in any case; the others as it is told."""
@@ -301,6 +328,19 @@ def test_a_right_that_courier_takes_meanwhile(site):
             os.rename(lock, folder / "dovecot-acl")
     assert site.both_say(BOB) == set("lr")
     assert site.both_say(ANN) == {"i"}
+
+
+def test_a_mount_that_only_reads(lab, courier, store):
+    """The list is shown and holds; no client can change it."""
+    with SharedSite(lab, courier, store, ["ro"]) as site:
+        site.expected_complaints = ["Read-only file system", "dovecot-acl", "Failed to set ACL"]
+        with session(site, "courier") as imap:
+            allow(imap, BOB, "lr")
+        before = site.file()
+        with session(site, "dovecot") as imap, pytest.raises(Refused):
+            allow(imap, BOB, "lrs")
+        assert site.may("dovecot", BOB) == set("lr")
+        assert site.file() == before
 
 
 @pytest.mark.parametrize("who", [

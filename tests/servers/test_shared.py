@@ -134,6 +134,20 @@ def test_deliveries(site):
         assert imap.status("INBOX.SiteSpam", "MESSAGES")["MESSAGES"] == 2
 
 
+def test_over_the_network(site):
+    """A whole Dovecot, with logins and LMTP, reads the example, too."""
+    with site.dovecot.master() as master:
+        master.deliver(ANN, letter(1))
+        with master.imap(ANN) as imap:
+            imap.select("INBOX")
+            imap.command(f"COPY {len(imap.uids())}", encode_folder(SHARED))
+            assert SHARED in imap.folders()
+        with master.imap(EVE) as imap, pytest.raises(Refused):
+            imap.append(SHARED, letter(2))
+    for imap in sessions(site, SITE):
+        assert imap.status("INBOX.SiteSpam", "MESSAGES")["MESSAGES"] == 1
+
+
 def test_a_subscription_is_couriers(site):
     """Dovecot has no list to keep it in, says so, and leaves Courier's alone."""
     with site.through_courier(ANN) as imap:
