@@ -176,7 +176,7 @@ static int create_written(struct mailbox *mailbox, const struct caller *caller,
     struct control_file *file;
     if (result == 0)
         result = control_file_new(mailbox, kind, ino, &file);
-    if (result < 0)
+    if (result != 0)
         return result;
     file->mode = mode & 0777;
     file->uid = mailbox->acting.uid;
