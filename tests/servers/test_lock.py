@@ -3,6 +3,7 @@
 import contextlib
 import os
 import select
+import signal
 import socket
 import subprocess
 import time
@@ -11,6 +12,7 @@ import pytest
 
 from servers.lab import as_mail_user, wait_until
 from servers.store import ANN, letter
+from servers.together import child_of
 
 HOST = socket.gethostname()
 QUIET = 1.5  # seconds without an answer that count as "it waits"
@@ -214,14 +216,45 @@ def test_courier_breaks_the_lock_of_a_dead_dovecot(site):
     site.agree(ANN)
 
 
-def test_a_new_daemon_releases_what_a_dead_one_left(site):
-    """kill -9 of the daemon while a live process holds the lock: mounting again frees it."""
-    take_as_dovecot(site)
-    site.mount.kill()
+@contextlib.contextmanager
+def holder(site):
+    """The pid of a process that holds the lock and does nothing more."""
+    child = os.fork()
+    if child == 0:
+        take_as_dovecot(site)
+        signal.pause()
+    wait_until(courier_lock(site).exists, "the lock is taken")
+    try:
+        yield child
+    finally:
+        with contextlib.suppress(ChildProcessError):  # it was waited for
+            if os.waitpid(child, os.WNOHANG) == (0, 0):
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+
+
+def test_the_holder_ends_with_the_daemon(site):
+    """kill -9 of the daemon: whoever holds the lock must not see its calls fail. Mounting again
+    frees the lock."""
+    with holder(site) as pid:
+        site.mount.kill()
+        _, status = os.waitpid(pid, 0)
+        assert os.WTERMSIG(status) == signal.SIGKILL
     assert courier_lock(site).exists()
     site.mount.start()
     wait_until(lambda: not courier_lock(site).exists(), "the lock is released")
     site.agree(ANN)
+
+
+def test_a_new_daemon_releases_what_a_dead_one_left(site):
+    """kill -9 of the daemon and its keeper: the holder lives, and mounting again frees its lock."""
+    with holder(site):
+        os.kill(child_of(site.mount.process.pid), signal.SIGKILL)
+        site.mount.kill()
+        assert courier_lock(site).exists()
+        site.mount.start()
+        wait_until(lambda: not courier_lock(site).exists(), "the lock is released")
+        site.agree(ANN)
 
 
 def test_unmounting_releases_the_lock(site):
