@@ -56,7 +56,7 @@
  *                    the one it read, or only if the lock is its own. To tell our holes from its own.
  *   QUICK_COMMIT     nothing comes between courierfs's looks at lock and uid database and the rename.
  *   QUICK_RELEASE    nor between its look at its own lock and the unlink.
- *   MUTANT_...       a protective step of ours left out; each must be found. See run.py.
+ *   MUTANT_...       a protective step of ours left out; each must be found. See test_model.py.
  */
 
 #ifndef NODES
@@ -487,13 +487,9 @@ died:
     fi
 
 /* claims.c, may_have(). */
-#ifdef MUTANT_ACCEPT_ANY_UID
-#define MAY_HAVE(message) true
-#else
 #define MAY_HAVE(message)                                                                          \
     (claim[message] >= first_free ||                                                               \
      (claim[message] >= first && (uid[message] == 0 || uid[message] >= first)))
-#endif
 
 /* claims_merge(): every claim against the uid database as it was read just now. */
 inline merge_claims()
