@@ -312,6 +312,7 @@ int grant_prepare(struct mailbox *mailbox, const struct caller *caller)
     if (result == 0)
         result = uidlist_present(mailbox, &sources);
     mailbox->lock.first_next = view_implied_next(&mailbox->view);
+    mailbox->lock.uiddb_hash = sources.seen.hash[SOURCE_UIDDB];
     if (result == 0)
         result = keywords_at_grant(mailbox);
     if (result == 0)

@@ -41,6 +41,7 @@ struct control_file {
 struct held_lock {
     bool held;
     uint32_t first_next; /* NEXTUID when it was granted; 0 = not known yet */
+    uint64_t uiddb_hash; /* of the uid database then, or as we wrote it since */
     pid_t pid;           /* of the process that asked for it */
     uint64_t pid_start;  /* tells a reused pid */
     struct lock_identity identity;

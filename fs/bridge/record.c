@@ -37,8 +37,9 @@
  *
  * Races. Courier's stale-lock breaking can take a lock away from a living process (see
  * store/lock.h). So immediately before the rename the lock must still be our inode and the uid
- * database the very file that was read; if not, nothing is written and the process that wrote is
- * ended (uidlist_lock.c says why it gets no error).
+ * database the very file that was read, and that must be what it was when the lock was granted, or
+ * what was written since; if not, nothing is written and the process that wrote is ended
+ * (uidlist_lock.c says why it gets no error). tests/model shows what each of these looks prevents.
  *
  * A line is never taken out because Dovecot's text lacks it. The only lines that go are those of
  * messages that were unlinked through this mount (grant.c).
@@ -191,6 +192,7 @@ int uiddb_commit(struct mailbox *mailbox, struct sources *sources)
     sources->seen.hash[SOURCE_UIDDB] = XXH3_64bits(text.data, text.len);
     sources->db.repairs = 0;
     mailbox->seen = sources->seen;
+    mailbox->lock.uiddb_hash = sources->seen.hash[SOURCE_UIDDB];
     return 0;
 }
 
@@ -200,17 +202,21 @@ int uids_record_in(struct mailbox *mailbox, struct sources *sources, const struc
     *outcome_r = (struct uid_outcome){0};
     if (!mailbox->lock.held)
         return -ENOLCK;
+    /* Since the grant nobody but us may have written it: what Dovecot numbers from, and which UIDs
+     * may still change hands, would be wrong. */
+    if (mailbox->lock.first_next != 0 &&
+        mailbox->lock.uiddb_hash != sources->seen.hash[SOURCE_UIDDB]) {
+        log_error("'%s': courierimapuiddb was replaced while the lock was held here; nothing is "
+                  "recorded",
+                  mailbox->path);
+        return -EIO;
+    }
     struct uiddb *db = &sources->db;
     struct claims_merged merge;
     int result = claims_merge(mailbox, db, claims, count, &merge);
     if (result < 0)
         return result;
     outcome_r->refused = merge.refused;
-    /* Refused because the uid database went on without us? Then Dovecot must not believe its UIDs. */
-    if (merge.refused > 0)
-        result = check_before_commit(mailbox, sources);
-    if (result < 0)
-        return result;
     bool raise = uidnext_floor > db->uidnext && uidnext_floor <= UIDDB_HIGHEST_UID + 1;
     if (raise)
         db->uidnext = uidnext_floor;
