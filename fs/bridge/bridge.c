@@ -77,7 +77,8 @@ static void *housekeeper(void *arg)
 
 /* ---- start and end --------------------------------------------------------------------------- */
 
-/* A lock an earlier daemon left: its content names the process it was taken for. */
+/* A lock an earlier daemon left: its content names the process it was taken for. The list that was shown
+ * under it must not be shown again as if nothing had happened: see show_anew in uidlist_lock.c. */
 static bool release_left_lock(void *arg, const struct held_lock_note *note)
 {
     struct bridge *bridge = arg;
@@ -88,6 +89,8 @@ static bool release_left_lock(void *arg, const struct held_lock_note *note)
     int result = lock_path(&path, note->mailbox);
     if (result == 0 && bridge->home == bridge->store)
         result = caller_become_owner(note->uid, note->gid);
+    if (result == 0 && store_stat(bridge->store, note->mailbox, &st) == 0)
+        view_forget(bridge, &st);
     if (result == 0)
         result = store_read_file(bridge->home, path.data, 1024, &content, &st);
     snprintf(expected, sizeof(expected), "%d:%s", (int)note->pid, bridge->home->hostname);
