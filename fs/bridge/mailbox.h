@@ -280,6 +280,8 @@ bool pop3_is_caller(struct mailbox *mailbox, const struct caller *caller);
 
 /* remember.c: the view to and from the cache. */
 void view_recall(struct mailbox *mailbox);
+/* Forgets the view of the mailbox in this directory. */
+void view_forget(struct bridge *bridge, const struct stat *dir);
 /* Some seconds after a change only, or NOW. */
 void view_remember(struct mailbox *mailbox, bool now);
 

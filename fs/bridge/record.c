@@ -18,7 +18,8 @@
  *   dead      the base name is not there, but the view shows this very line: a message that is
  *             gone, repeated by Dovecot's rewrite. Nothing to do;
  *   refused   all else: a UID below NEXTUID that the database does not have for this message may
- *             have named another one. It is logged, and a fresh generation is shown.
+ *             have named another one. It is logged, the process that claimed it is ended before it
+ *             tells its client (uidlist_lock.c), and a fresh generation is shown.
  *
  * Then NEXTUID is put above every claim, the file is written under a unique name, synced, and
  * renamed. Only after that does fdatasync (or rename, or the unlock) return to Dovecot. For messages
@@ -343,7 +344,7 @@ int uidlist_record_pending(struct mailbox *mailbox)
     mailbox->order_unsure = true;
     if (view_extend(&mailbox->view, end) < 0 || outcome.refused > 0 || !sound) {
         mailbox->view_outdated = true;
-        return 0;
+        return outcome.refused > 0 ? -EIO : 0;
     }
     uint32_t implied = view_implied_next(&mailbox->view);
     if (implied > mailbox->highest_next)
@@ -397,9 +398,11 @@ static int record_whole_list(struct mailbox *mailbox, struct span text, bool *ag
     }
     struct uid_outcome outcome;
     result = uids_record_in(mailbox, &sources, claims, count, header.uidnext, &outcome);
+    *agrees_r = sound;
+    if (result == 0 && outcome.refused > 0)
+        result = -EIO;
     if (result == 0 && header.guid.len > 0)
         result = keys_record_guid(mailbox, &sources, header.guid);
-    *agrees_r = outcome.refused == 0 && sound;
     return result;
 }
 

@@ -257,6 +257,42 @@ def test_a_new_daemon_releases_what_a_dead_one_left(site):
         site.agree(ANN)
 
 
+def test_the_list_looks_new_when_the_holder_died(site):
+    """Its owner may have left an index that believes to know the list as it is."""
+    with site.dovecot.imap(ANN) as imap:
+        imap.select("INBOX")
+    uidlist = site.seen(ANN) / "dovecot-uidlist"
+    before = uidlist.stat()
+    with holder(site):
+        pass
+    wait_until(lambda: not courier_lock(site).exists(), "the lock is released")
+    after = uidlist.stat()
+    assert (after.st_ino, after.st_size) == (before.st_ino, before.st_size)
+    assert after.st_mtime_ns > before.st_mtime_ns
+    site.agree(ANN)
+
+
+def test_a_wrong_claim_ends_who_made_it(site):
+    """Who gives a UID away that another message has must not come to tell it."""
+    with site.dovecot.imap(ANN) as imap:
+        imap.select("INBOX")
+        taken = imap.uids()[-1]
+    site.mount.expect_error("is ended")
+    child = os.fork()
+    if child == 0:
+        take_as_dovecot(site)
+        with as_mail_user():
+            uidlist = os.open(site.seen(ANN) / "dovecot-uidlist", os.O_RDWR)
+        os.lseek(uidlist, 0, os.SEEK_END)
+        os.write(uidlist, b"%d :1700000000.nobody\n" % taken)
+        with contextlib.suppress(OSError):
+            os.fdatasync(uidlist)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    site.agree(ANN)
+
+
 def test_unmounting_releases_the_lock(site):
     """An orderly end leaves no lock behind either."""
     take_as_dovecot(site)
