@@ -47,6 +47,8 @@
  * the mailbox as soon as it looks.) Where there is nothing at all, both servers give the owner
  * everything and the others nothing, and nothing is shown. What is no regular file is an I/O error:
  * nobody has any right then, as under Courier. So is, here only, a list of more than a thousand names.
+ * One difference remains: who may CREATE below a folder that does not exist is asked by Dovecot of the
+ * nearest folder above that does. What he makes has Courier's rights.
  *
  * Dovecot's lock keeps only Dovecots of this node away, and Courier takes none. So what was written
  * is taken as a difference to what was shown when the lock was made, and applied to Courier's file as

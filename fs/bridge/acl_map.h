@@ -17,8 +17,8 @@ int acl_merge(struct acl *target, const struct acl *before, const struct acl *af
 
 /* Courier's lines for which Dovecot's would be WANTED, where COURIER are the present ones: nobody
  * may more by Courier's rule than by Dovecot's on WANTED, except that the owner always may `l` and
- * `a`, and that what COURIER gave to an identifier that nobody changed is not taken away. `user=` lines that
- * PATH, the mailbox's, makes look like the owner's are taken to concern him, too. -EINVAL if WANTED
- * has a name that Courier's file cannot hold, or that of its administrators. */
+ * `a`, and that what COURIER gave to an identifier that nobody changed is not taken away. `user=`
+ * lines that PATH, the mailbox's, makes look like the owner's are taken to concern him, too. -EINVAL
+ * if WANTED has a name that Courier's file cannot hold, or that of its administrators. */
 int acl_to_courier(const struct acl *courier, const struct acl *wanted, const char *path,
                    struct acl *courier_r);
