@@ -85,10 +85,12 @@ def search(words, directory, hash_bits, optimize="-O1"):
 
 
 @pytest.fixture(scope="session", name="searches")
-def start_searches(tmp_path_factory):
-    """All of them, as many at once as there are processors."""
+def start_searches(request, tmp_path_factory):
+    """Those of the chosen tests, as many at once as there are processors."""
     top = tmp_path_factory.mktemp("model")
-    wanted = {**(HOLDS_FULL if FULL else {}), **HOLDS, **BROKEN}
+    chosen = {item.callspec.params["name"] for item in request.session.items}
+    wanted = {name: words for name, words in {**HOLDS_FULL, **HOLDS, **BROKEN}.items()
+              if name in chosen}
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         yield {name: pool.submit(search, words, top / str(number),
                                  26 if name in HOLDS_FULL else 22,
