@@ -166,6 +166,7 @@ def test_uids_are_given_out_once(nodes, maildir, record_property):
 def test_a_living_lock_stays_fresh(nodes, maildir):
     """A Dovecot that holds the lock for long: its daemon keeps it young, and nobody breaks it."""
     first, second = nodes
+    first.site.expected_complaints.append("Synchronization took")
     with first.dovecot() as imap, second.courier(maildir) as other:
         imap.select("INBOX")
         pid = first.stops_with_lock(maildir, imap, "STORE 1:* +FLAGS (\\Flagged)")
