@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+import traceback
 
 import pytest
 
@@ -203,12 +204,31 @@ def test_dovecot_honours_a_fresh_lock_of_another_host(site):
     site.agree(ANN)
 
 
-def test_courier_breaks_the_lock_of_a_dead_dovecot(site):
-    """A lock that a dead Dovecot left behind holds up Courier for some seconds only."""
+def take_when_free(site):
+    """Dovecot's lock, when whoever has it has let it go."""
+    def is_taken():
+        with contextlib.suppress(FileExistsError):
+            return take_as_dovecot(site)
+
+    wait_until(is_taken, "the lock is free")
+
+
+def in_a_child(act):
+    """The pid of a copy of this process that acts, and does nothing else that a test does."""
     child = os.fork()
     if child == 0:
-        take_as_dovecot(site)
-        os._exit(0)
+        try:
+            act()
+            os._exit(0)
+        finally:
+            traceback.print_exc()
+            os._exit(1)
+    return child
+
+
+def test_courier_breaks_the_lock_of_a_dead_dovecot(site):
+    """A lock that a dead Dovecot left behind holds up Courier for some seconds only."""
+    child = in_a_child(lambda: take_as_dovecot(site))
     os.waitpid(child, 0)
     assert courier_lock(site).read_text(encoding="ascii") == f"{child}:{HOST}"
     with site.courier.imap(site.store.maildir(ANN)) as imap:
@@ -220,18 +240,24 @@ def test_courier_breaks_the_lock_of_a_dead_dovecot(site):
 @contextlib.contextmanager
 def holder(site):
     """The pid of a process that holds the lock and does nothing more."""
-    child = os.fork()
-    if child == 0:
-        take_as_dovecot(site)
+    answer, say = os.pipe()
+
+    def hold():
+        take_when_free(site)
+        os.write(say, b"!")
         signal.pause()
-    wait_until(courier_lock(site).exists, "the lock is taken")
+
+    child = in_a_child(hold)
+    os.close(say)
     try:
+        assert os.read(answer, 1), "the lock is taken"
         yield child
     finally:
         with contextlib.suppress(ChildProcessError):  # it was waited for
             if os.waitpid(child, os.WNOHANG) == (0, 0):
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
+        os.close(answer)
 
 
 def test_the_holder_ends_with_the_daemon(site):
@@ -275,18 +301,16 @@ def test_the_list_looks_new_when_the_holder_died(site):
 
 def append_under_the_lock(site, line, meanwhile=lambda: None):
     """How a process ends that takes the lock and appends a line to the list: its wait status."""
-    child = os.fork()
-    if child == 0:
-        with contextlib.suppress(OSError):
-            take_as_dovecot(site)
-            meanwhile()
-            with as_mail_user():
-                uidlist = os.open(site.seen(ANN) / "dovecot-uidlist", os.O_RDWR)
-            os.lseek(uidlist, 0, os.SEEK_END)
-            os.write(uidlist, line.encode())
-            os.fdatasync(uidlist)
-        os._exit(0)
-    return os.waitpid(child, 0)[1]
+    def write():
+        take_when_free(site)
+        meanwhile()
+        with as_mail_user():
+            uidlist = os.open(site.seen(ANN) / "dovecot-uidlist", os.O_RDWR)
+        os.lseek(uidlist, 0, os.SEEK_END)
+        os.write(uidlist, line.encode())
+        os.fdatasync(uidlist)
+
+    return os.waitpid(in_a_child(write), 0)[1]
 
 
 def was_ended(status):
