@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from soak.history import DatabaseVersion, Fault, FileStep, Letters, Login, SizeListVersion
 
 
+# How long it takes at most to exchange two files, look, and exchange them back.
+EXCHANGE = 0.5
 PROGRAMS = {"courier-imap": "imapd", "courier-pop3": "courierpop3d", "dovecot-imap": "imap",
             "dovecot-pop3": "pop3", "courierfs": "courierfs"}
 
@@ -90,7 +92,8 @@ class Evidence:
     def _read_size_list(self):
         for version in self._by_kind[SizeListVersion]:
             for uidl, base, token, seen in version.removed:
-                if seen or self._was_unlinked_after(version, base):
+                if (seen or self._was_unlinked_after(version, base)) and \
+                        not self._was_exchanged_back(version, uidl, base):
                     self._drop(version, uidl, base, token, self._start_of(version.by))
 
     def _drop(self, version, identity, base, token, since):
@@ -101,6 +104,15 @@ class Evidence:
         drop = Drop(version, identity, base, token, raced)
         self.drops.append(drop)
         self._dropped[version.mailbox, token].append(drop)
+
+    def _was_exchanged_back(self, version, uidl, base):
+        """Whether courierfs took this entry out and put it back at once, or the other way round:
+        it exchanges the list for its own, looks at what came out, and exchanges them back when
+        Courier has written another list meanwhile."""
+        return not version.is_courier and any(
+            other.by == version.by and abs(other.start - version.start) < EXCHANGE
+            and [uidl, base] in [list(entry[:2]) for entry in other.added]
+            for other in self._by_kind[SizeListVersion] if other is not version)
 
     def _was_entered_by_others(self, version, identity, base, since):
         """Whether the size list got this entry when the program may have read it already."""

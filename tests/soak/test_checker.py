@@ -142,6 +142,9 @@ VIOLATIONS = {
         Fault(5, 6, "courierfs@mount1", "courierfs"),
         step(5.1, "imap:40@vm", "failure", "dovecot-uidlist"),
         database(8, COURIERFS, [(2, "1.a", "a")], [(1, "1.a", "a", True)])],
+    "line-dropped from the size list, put back later": [
+        put("a"), size_list(1, COURIERFS, removed=[("U1", "1.a", "a", True)]),
+        size_list(2, COURIERFS, [("U1", "1.a", "a")])],
     "line-dropped from the size list": [
         put("a"), size_list(1, COURIERFS, removed=[("U1", "1.a", "a", True)])],
     "folder is missing": [folder(5, "create", "INBOX.X"), folders(20, ["INBOX"])],
@@ -316,6 +319,10 @@ RIGHT = {
     "a database that forgets the dead": [
         put("a"), removal(2, "a"), database(3, COURIERFS, removed=[(1, "1.a", "a", False)])],
     "quota": [Quota(10, 10.1, DOVECOT, "APPEND", [400, 3], [400, 3])],
+    "a size list that is exchanged, and back": [
+        put("a"), size_list(1, POP3D, [("U1", "1.a", "a")]),
+        size_list(1.001, COURIERFS, [("U2", "1.a", "a")], [("U1", "1.a", "a", True)]),
+        size_list(1.002, COURIERFS, [("U1", "1.a", "a")], [("U2", "1.a", "a", True)])],
     "a kill": [Fault(1, 2, "courierfs@mount1", "courierfs", True),
                Refusal(1.5, 1.6, DOVECOT, "SELECT", "[SERVERBUG] Internal error occurred."),
                Fault(5, 5, COURIER, "courier-imap"),
