@@ -219,11 +219,18 @@ def test_courier_breaks_the_lock_of_a_dead_dovecot(site):
 @contextlib.contextmanager
 def holder(site):
     """The pid of a process that holds the lock and does nothing more."""
+    granted, tell = os.pipe()
     child = os.fork()
     if child == 0:
-        take_as_dovecot(site)
-        signal.pause()
-    wait_until(courier_lock(site).exists, "the lock is taken")
+        try:
+            take_as_dovecot(site)
+            os.write(tell, b"!")
+            signal.pause()
+        finally:
+            os._exit(1)  # what follows is the parent's
+    os.close(tell)
+    with open(granted, "rb") as pipe:
+        assert pipe.read(1), "the lock was not granted"
     try:
         yield child
     finally:
