@@ -5,6 +5,7 @@
 #   make check          every test there is, on a fresh machine
 #   make check-nfs      server tests with the store on real NFS, in an emulated machine
 #   make soak           all servers at once for SECONDS, every answer judged (SEED replays one)
+#   make model          the model of the protocol, searched by spin (model-short: CI's part)
 #   make unit           the unit tests, under AddressSanitizer and UBSan
 #   make fuzz-short     each fuzz target on FUZZ_COUNT inputs
 #   make fuzz           each for FUZZ_SECONDS, with libFuzzer (clang)
@@ -162,6 +163,7 @@ check: prepare
 	$(MAKE) $(JOBS) fuzz-short
 	$(MAKE) servers
 	$(MAKE) soak-short
+	$(MAKE) model-short
 
 # Both ways, also when the first one fails.
 servers: all
@@ -177,6 +179,14 @@ soak: all
 
 soak-short: all
 	$(PYTEST) tests/soak
+
+# Two nodes and two Couriers, every order of their steps: tests/model/courierfs.pml.
+.PHONY: model model-short
+model:
+	COURIERFS_MODEL=full $(PYTEST) tests/model
+
+model-short:
+	$(PYTEST) tests/model
 
 # The store on real NFS, which a kernel without NFS has only in a virtual machine.
 .PHONY: check-nfs

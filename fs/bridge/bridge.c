@@ -77,7 +77,8 @@ static void *housekeeper(void *arg)
 
 /* ---- start and end --------------------------------------------------------------------------- */
 
-/* A lock an earlier daemon left: its content names the process it was taken for. */
+/* A lock an earlier daemon left: its content names the process it was taken for. The list that was shown
+ * under it must not be shown again as if nothing had happened: see show_anew in uidlist_lock.c. */
 static bool release_left_lock(void *arg, const struct held_lock_note *note)
 {
     struct bridge *bridge = arg;
@@ -85,6 +86,9 @@ static bool release_left_lock(void *arg, const struct held_lock_note *note)
     if (bridge->home == bridge->store)
         result = caller_become_owner(note->uid, note->gid);
     const struct lock_identity left = {.pid = note->pid};
+    struct stat st;
+    if (result == 0 && store_stat(bridge->store, note->mailbox, &st) == 0)
+        view_forget(bridge, &st);
     if (result == 0)
         result = lock_break_left(bridge->home, note->mailbox, &left);
     caller_become_daemon();

@@ -297,7 +297,7 @@ int grant_prepare(struct mailbox *mailbox, const struct caller *caller)
         mailbox->cache_asked = true;
         view_recall(mailbox);
     }
-    SOURCES_AUTO sources;
+    SOURCES_AUTO sources = {0};
     DIR_LIST_AUTO cur = DIR_LIST_EMPTY; /* holds the names that the sources come to point to */
     /* NFS may remember that there was no uid database, which another server has made since. */
     int result = store_ask_again(mailbox->bridge->store, mailbox->path);
@@ -312,6 +312,7 @@ int grant_prepare(struct mailbox *mailbox, const struct caller *caller)
     if (result == 0)
         result = uidlist_present(mailbox, &sources);
     mailbox->lock.first_next = view_implied_next(&mailbox->view);
+    mailbox->lock.uiddb_hash = sources.seen.hash[SOURCE_UIDDB];
     if (result == 0)
         result = keywords_at_grant(mailbox);
     if (result == 0)

@@ -41,6 +41,7 @@ struct control_file {
 struct held_lock {
     bool held;
     uint32_t first_next; /* NEXTUID when it was granted; 0 = not known yet */
+    uint64_t uiddb_hash; /* of the uid database then, or as we wrote it since */
     pid_t pid;           /* of the process that asked for it */
     uint64_t pid_start;  /* tells a reused pid */
     struct lock_identity identity;
@@ -279,6 +280,8 @@ bool pop3_is_caller(struct mailbox *mailbox, const struct caller *caller);
 
 /* remember.c: the view to and from the cache. */
 void view_recall(struct mailbox *mailbox);
+/* Forgets the view of the mailbox in this directory. */
+void view_forget(struct bridge *bridge, const struct stat *dir);
 /* Some seconds after a change only, or NOW. */
 void view_remember(struct mailbox *mailbox, bool now);
 

@@ -18,7 +18,8 @@
  *   dead      the base name is not there, but the view shows this very line: a message that is
  *             gone, repeated by Dovecot's rewrite. Nothing to do;
  *   refused   all else: a UID below NEXTUID that the database does not have for this message may
- *             have named another one. It is logged, and a fresh generation is shown.
+ *             have named another one. It is logged, the process that claimed it is ended before it
+ *             tells its client (uidlist_lock.c), and a fresh generation is shown.
  *
  * Then NEXTUID is put above every claim, the file is written under a unique name, synced, and
  * renamed. Only after that does fdatasync (or rename, or the unlock) return to Dovecot. For messages
@@ -37,8 +38,9 @@
  *
  * Races. Courier's stale-lock breaking can take a lock away from a living process (see
  * store/lock.h). So immediately before the rename the lock must still be our inode and the uid
- * database the very file that was read; if not, nothing is written and the process that wrote is
- * ended (uidlist_lock.c says why it gets no error).
+ * database the very file that was read, and that must be what it was when the lock was granted, or
+ * what was written since; if not, nothing is written and the process that wrote is ended
+ * (uidlist_lock.c says why it gets no error). tests/model shows what each of these looks prevents.
  *
  * A line is never taken out because Dovecot's text lacks it. The only lines that go are those of
  * messages that were unlinked through this mount (grant.c).
@@ -191,6 +193,7 @@ int uiddb_commit(struct mailbox *mailbox, struct sources *sources)
     sources->seen.hash[SOURCE_UIDDB] = XXH3_64bits(text.data, text.len);
     sources->db.repairs = 0;
     mailbox->seen = sources->seen;
+    mailbox->lock.uiddb_hash = sources->seen.hash[SOURCE_UIDDB];
     return 0;
 }
 
@@ -200,17 +203,21 @@ int uids_record_in(struct mailbox *mailbox, struct sources *sources, const struc
     *outcome_r = (struct uid_outcome){0};
     if (!mailbox->lock.held)
         return -ENOLCK;
+    /* Since the grant nobody but us may have written it: what Dovecot numbers from, and which UIDs
+     * may still change hands, would be wrong. */
+    if (mailbox->lock.first_next != 0 &&
+        mailbox->lock.uiddb_hash != sources->seen.hash[SOURCE_UIDDB]) {
+        log_error("'%s': courierimapuiddb was replaced while the lock was held here; nothing is "
+                  "recorded",
+                  mailbox->path);
+        return -EIO;
+    }
     struct uiddb *db = &sources->db;
     struct claims_merged merge;
     int result = claims_merge(mailbox, db, claims, count, &merge);
     if (result < 0)
         return result;
     outcome_r->refused = merge.refused;
-    /* Refused because the uid database went on without us? Then Dovecot must not believe its UIDs. */
-    if (merge.refused > 0)
-        result = check_before_commit(mailbox, sources);
-    if (result < 0)
-        return result;
     bool raise = uidnext_floor > db->uidnext && uidnext_floor <= UIDDB_HIGHEST_UID + 1;
     if (raise)
         db->uidnext = uidnext_floor;
@@ -337,7 +344,7 @@ int uidlist_record_pending(struct mailbox *mailbox)
     mailbox->order_unsure = true;
     if (view_extend(&mailbox->view, end) < 0 || outcome.refused > 0 || !sound) {
         mailbox->view_outdated = true;
-        return 0;
+        return outcome.refused > 0 ? -EIO : 0;
     }
     uint32_t implied = view_implied_next(&mailbox->view);
     if (implied > mailbox->highest_next)
@@ -391,9 +398,11 @@ static int record_whole_list(struct mailbox *mailbox, struct span text, bool *ag
     }
     struct uid_outcome outcome;
     result = uids_record_in(mailbox, &sources, claims, count, header.uidnext, &outcome);
+    *agrees_r = sound;
+    if (result == 0 && outcome.refused > 0)
+        result = -EIO;
     if (result == 0 && header.guid.len > 0)
         result = keys_record_guid(mailbox, &sources, header.guid);
-    *agrees_r = outcome.refused == 0 && sound;
     return result;
 }
 

@@ -21,10 +21,16 @@ struct blob {
 
 /* Device and inode find the entry; UIDVALIDITY is in the text and compared with the uid database's,
  * because a folder that was deleted and made anew can have the same inode. */
-static struct cache_key key_of(const struct mailbox *mailbox)
+static struct cache_key key_of(dev_t device, ino_t inode)
 {
-    uint64_t identity[2] = {mailbox->device, mailbox->inode};
+    uint64_t identity[2] = {device, inode};
     return cache_key_of(identity, sizeof(identity));
+}
+
+void view_forget(struct bridge *bridge, const struct stat *dir)
+{
+    if (bridge->cache != NULL)
+        cache_drop(bridge->cache, key_of(dir->st_dev, dir->st_ino));
 }
 
 void view_recall(struct mailbox *mailbox)
@@ -33,7 +39,8 @@ void view_recall(struct mailbox *mailbox)
         return;
     AUTO_FREE void *bytes = NULL;
     size_t len = 0;
-    if (cache_get(mailbox->bridge->cache, key_of(mailbox), &bytes, &len) != 1)
+    if (cache_get(mailbox->bridge->cache, key_of(mailbox->device, mailbox->inode), &bytes, &len) !=
+        1)
         return;
     struct blob blob;
     if (len < sizeof(blob))
@@ -91,6 +98,7 @@ void view_remember(struct mailbox *mailbox, bool now)
     buf_add(&bytes, &blob, sizeof(blob));
     buf_add_span(&bytes, buf_span(&file->content));
     if (buf_error(&bytes) == 0)
-        cache_put(mailbox->bridge->cache, key_of(mailbox), bytes.data, bytes.len);
+        cache_put(mailbox->bridge->cache, key_of(mailbox->device, mailbox->inode), bytes.data,
+                  bytes.len);
     mailbox->cache_outdated = false;
 }

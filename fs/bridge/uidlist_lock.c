@@ -150,11 +150,24 @@ static void let_go(struct mailbox *mailbox, bool abandoned)
     dir_list_release(&mailbox->moved);
 }
 
+/* A Dovecot that is killed while it stores a message can leave an index that has the list's new size and
+ * mtime and the old next UID (2.3.19: two commits). Where these are equal the next one does not read
+ * the list and gives that UID to another message. So the mtime moves on. */
+static void show_anew(struct mailbox *mailbox)
+{
+    struct control_file *list = mailbox->file[CONTROL_UIDLIST];
+    if (list == NULL)
+        return;
+    list->mtime = time_after(list->mtime);
+    mailbox->cache_outdated = true;
+}
+
 void lock_abandon(struct mailbox *mailbox)
 {
     if (!mailbox->lock.held)
         return;
     (void)caller_become_owner(mailbox->lock.uid, mailbox->lock.gid);
+    show_anew(mailbox);
     let_go(mailbox, true);
 }
 
@@ -351,6 +364,8 @@ int lock_unlink(struct mailbox *mailbox, const struct caller *caller)
         return 0;
     }
     int result = uidlist_record_pending(mailbox);
+    if (result < 0)
+        lock_end_writer(mailbox, caller);
     if (lock->held)
         let_go(mailbox, false);
     return result;

@@ -56,7 +56,7 @@
  *                    the one it read, or only if the lock is its own. To tell our holes from its own.
  *   QUICK_COMMIT     nothing comes between courierfs's looks at lock and uid database and the rename.
  *   QUICK_RELEASE    nor between its look at its own lock and the unlink.
- *   MUTANT_...       a protective step of ours left out; each must be found. See run.py.
+ *   MUTANT_...       a protective step of ours left out; each must be found. See test_model.py.
  */
 
 #ifndef NODES
@@ -67,6 +67,9 @@
 #endif
 #ifndef MESSAGES
 #define MESSAGES 2
+#endif
+#if MESSAGES > 2
+#error "where messages are named one by one there are two"
 #endif
 #ifndef CRASHES
 #define CRASHES 1
@@ -273,7 +276,7 @@ inline rename_database(actor)
     od;
     db_next = next;
     i = 1;
-    do :: i <= ACTORS -> same[i] = false; i++ :: else -> break od;
+    do :: i <= ACTORS -> same[i] = (i == me && IS_NODE(me)); i++ :: else -> break od;
     check_database();
     m = 0;
     do :: m < MESSAGES -> if :: IS_THERE(m) && uid[m] != 0 -> tell(m, uid[m]) :: else fi; m++
@@ -365,11 +368,13 @@ asleep:
     do
     :: k < MESSAGES ->
         STEP(
-            if
-            :: file[k] == NEW -> file[k] = CUR; seen[k] = true; uid[k] = 0; changed = true
-            :: else
-            fi;
-            k++;
+            do
+            :: k < MESSAGES && file[k] != NEW -> k++
+            :: k < MESSAGES && file[k] == NEW ->
+                file[k] = CUR; seen[k] = true; uid[k] = 0; changed = true; k++;
+                break
+            :: k == MESSAGES -> break
+            od;
             m = (k == MESSAGES -> 0 : MESSAGES);
             do
             :: m < MESSAGES ->
@@ -414,8 +419,8 @@ died:
 
 #undef forget_work
 #define forget_work(actor)                                                                         \
-    mine[actor] = 0; same[actor] = false; changed = false; refused = false; added = false;         \
-    saves = false; next = 0; view_next = 0; first = 0; k = 0; clear(uid); clear(view);             \
+    mine[actor] = 0; same[actor] = false; changed = false;  added = false;         \
+    saves = false; next = 0; view_next = 0; first = 0; clear(uid); clear(view);                    \
     clear(claim); forget_missed
 
 /* The daemon's end: Dovecot's process lives on. */
@@ -462,20 +467,19 @@ died:
     STEP(rename_database(me))
 #endif
 
-/* uids_record_in(), after the merge: a claim was refused, so the uid database may have gone on
- * without us; then the messages that are claimed are moved, and it is replaced. */
-#ifdef MUTANT_REFUSAL_IS_SILENT
-#define CHECK_REFUSED(on_failure) skip
+/* uids_record_in(): the uid database is read again, must be what it was at the grant or as we wrote
+ * it since, and gets the claims; the messages that are claimed are moved; it is replaced. */
+#ifdef MUTANT_NO_GRANT_CHECK
+#define READ_AGAIN(on_failure) STEP(read_database(me); merge_claims())
 #else
-#define CHECK_REFUSED(on_failure)                                                                  \
+#define READ_AGAIN(on_failure)                                                                     \
     if                                                                                             \
-    :: refused -> CHECK(on_failure)                                                                \
-    :: else                                                                                        \
+    :: STEP(!DATABASE_IS_SAME -> skip); goto on_failure                                            \
+    :: STEP(DATABASE_IS_SAME -> read_database(me); merge_claims())                                 \
     fi
 #endif
 #define RECORD(on_failure)                                                                         \
-    STEP(read_database(me); merge_claims());                                                       \
-    CHECK_REFUSED(on_failure);                                                                     \
+    READ_AGAIN(on_failure);                                                                        \
     MOVE_CLAIMED_TO_CUR;                                                                           \
     if                                                                                             \
     :: changed -> COMMIT(on_failure); changed = false                                              \
@@ -483,13 +487,9 @@ died:
     fi
 
 /* claims.c, may_have(). */
-#ifdef MUTANT_ACCEPT_ANY_UID
-#define MAY_HAVE(message) true
-#else
 #define MAY_HAVE(message)                                                                          \
     (claim[message] >= first_free ||                                                               \
      (claim[message] >= first && (uid[message] == 0 || uid[message] >= first)))
-#endif
 
 /* claims_merge(): every claim against the uid database as it was read just now. */
 inline merge_claims()
@@ -499,9 +499,7 @@ inline merge_claims()
     do
     :: m < MESSAGES ->
         if
-        :: claim[m] == 0 || claim[m] == uid[m] -> skip
-        :: claim[m] != 0 && claim[m] != uid[m] && !MAY_HAVE(m) ->
-            if :: uid[m] != 0 || view[m] != claim[m] -> refused = true :: else fi
+        :: claim[m] == 0 || claim[m] == uid[m] || !MAY_HAVE(m) -> skip /* known, dead, refused */
         :: else ->
             if :: uid[m] == 0 -> added = true :: else fi;
             uid[m] = claim[m];
@@ -548,23 +546,18 @@ inline skip_uids()
 #ifdef MUTANT_LEAVE_IN_NEW
 #define MOVE_CLAIMED_TO_CUR skip
 #else
+#define IS_TO_MOVE(m) (claim[m] != 0 && file[m] == NEW)
 #define MOVE_CLAIMED_TO_CUR                                                                        \
     do                                                                                             \
-    :: added && k < MESSAGES && claim[k] != 0 && file[k] == NEW -> STEP(                           \
-        if :: file[k] == NEW -> file[k] = CUR :: else fi;                                          \
-        k++)                                                                                       \
-    :: added && k < MESSAGES && !(claim[k] != 0 && file[k] == NEW) -> k++                          \
-    :: !added || k == MESSAGES -> k = 0; added = false; break                                      \
+    :: STEP(added && (IS_TO_MOVE(0) || IS_TO_MOVE(MESSAGES - 1)) ->                                \
+            m = (IS_TO_MOVE(0) -> 0 : MESSAGES - 1); file[m] = CUR)                                \
+    :: SURE(!(added && (IS_TO_MOVE(0) || IS_TO_MOVE(MESSAGES - 1))) -> added = false) -> break     \
     od
 #endif
 
 /* Between two requests of Dovecot: the housekeeper, or somebody's look at the lock, finds it lost
  * (lose() in uidlist_lock.c). */
-#define MAY_NOTICE_LOSS                                                                            \
-    if                                                                                             \
-    :: SURE(mine[me] != 0 && !LOCK_IS_OURS -> mine[me] = 0)                                        \
-    :: true                                                                                        \
-    fi
+#define NOTICES_LOSS (mine[me] == 0 || !LOCK_IS_OURS)
 
 hidden byte first_free;
 
@@ -575,8 +568,7 @@ proctype Node(byte me)
     byte view[MESSAGES]; /* the list that Dovecot sees, frozen while it has the lock */
     byte view_next, first;
     byte claim[MESSAGES]; /* lines that Dovecot appends */
-    byte k;
-    bool changed, refused, added;
+    bool changed, added;
     bool saves; /* APPEND or COPY, not new mail */
     bool left;  /* the lock to be removed is one that a process or a daemon of ours left */
 #if MISSES > 0
@@ -605,12 +597,11 @@ idle:
         fi );
 
     /* move_from_new(): what has a line already. (For POP3 everything is moved: as Message does.) */
+#define IS_KNOWN_IN_NEW(m) (uid[m] != 0 && file[m] == NEW)
     do
-    :: k < MESSAGES && file[k] == NEW && uid[k] != 0 -> STEP(
-        if :: file[k] == NEW -> file[k] = CUR :: else fi;
-        k++)
-    :: k < MESSAGES && !(file[k] == NEW && uid[k] != 0) -> k++
-    :: k == MESSAGES -> k = 0; break
+    :: STEP(IS_KNOWN_IN_NEW(0) || IS_KNOWN_IN_NEW(MESSAGES - 1) ->
+            m = (IS_KNOWN_IN_NEW(0) -> 0 : MESSAGES - 1); file[m] = CUR)
+    :: !IS_KNOWN_IN_NEW(0) && !IS_KNOWN_IN_NEW(MESSAGES - 1) -> break
     od;
 
     /* complete_cur(): `cur` is listed; files without a UID get one, in Courier's order; when it
@@ -671,26 +662,21 @@ dovecot:
     :: file[0] == NOWHERE || file[MESSAGES - 1] == NOWHERE ->
         saves = true;
         do
-        :: k < MESSAGES && file[k] == NOWHERE ->
-            STEP(
-                if
-                :: file[k] == NOWHERE -> file[k] = CUR; claim[k] = view_next; view_next++
-                :: else
-                fi;
-                k++)
-        :: k < MESSAGES -> k++
-        :: k == MESSAGES -> k = 0; break
+        :: STEP(file[0] == NOWHERE && claim[MESSAGES - 1] == 0 ->
+                file[0] = CUR; claim[0] = view_next; view_next++)
+        :: STEP(file[MESSAGES - 1] == NOWHERE ->
+                file[MESSAGES - 1] = CUR; claim[MESSAGES - 1] = view_next; view_next++)
+        :: claim[0] != 0 || claim[MESSAGES - 1] != 0 ||
+           (file[0] != NOWHERE && file[MESSAGES - 1] != NOWHERE) -> break
         od;
 
         /* ... and fsync of the directory: arrivals_record() in arrivals.c. */
-        MAY_NOTICE_LOSS;
         if
-        :: mine[me] != 0 ->
-            RECORD(let_go)
+        :: mine[me] != 0 -> RECORD(let_go)
 #ifdef MUTANT_LOSS_FORGOTTEN
-        :: mine[me] == 0 -> skip
+        :: STEP(NOTICES_LOSS -> mine[me] = 0)
 #else
-        :: mine[me] == 0 -> goto let_go
+        :: STEP(NOTICES_LOSS -> mine[me] = 0); goto let_go
 #endif
         fi;
 #ifdef ORDER_MISJUDGED
@@ -717,12 +703,10 @@ dovecot:
 
     /* -- fdatasync of the list: uidlist_record_pending() in record.c. When it fails new mail is told
      *    to nobody; of saved messages Dovecot logs the error and tells the UIDs all the same. -- */
-    MAY_NOTICE_LOSS;
     if
-    :: mine[me] == 0 -> goto not_recorded
-    :: else
+    :: mine[me] != 0 -> RECORD(not_recorded)
+    :: STEP(NOTICES_LOSS -> mine[me] = 0); goto not_recorded
     fi;
-    RECORD(not_recorded);
     goto tell_clients;
 
 not_recorded:
@@ -745,7 +729,7 @@ tell_clients:
         :: else -> break
         od;
         next = 0;
-        refused = false;
+        
         changed = false;
         added = false;
         saves = false );

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from servers.courier_files import UID_DATABASE, UidDatabase
 from servers.lab import as_mail_user, wait_until
 from servers.store import ANN, letter
 from servers.together import child_of
@@ -262,6 +263,99 @@ def test_a_new_daemon_releases_what_a_dead_one_left(site):
         site.mount.start()
         wait_until(lambda: not courier_lock(site).exists(), "the lock is released")
         site.agree(ANN)
+
+
+def test_the_list_looks_new_when_the_holder_died(site):
+    """Its owner may have left an index that believes to know the list as it is."""
+    with site.dovecot.imap(ANN) as imap:
+        imap.select("INBOX")
+    uidlist = site.seen(ANN) / "dovecot-uidlist"
+    before = uidlist.stat()
+    with holder(site):
+        pass
+    wait_until(lambda: not courier_lock(site).exists(), "the lock is released")
+    after = uidlist.stat()
+    assert (after.st_ino, after.st_size) == (before.st_ino, before.st_size)
+    assert after.st_mtime_ns > before.st_mtime_ns
+    site.agree(ANN)
+
+
+def append_under_the_lock(site, line, meanwhile=lambda: None):
+    """How a process ends that takes the lock and appends a line to the list: its wait status."""
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(OSError):
+            take_as_dovecot(site)
+            meanwhile()
+            with as_mail_user():
+                uidlist = os.open(site.seen(ANN) / "dovecot-uidlist", os.O_RDWR)
+            os.lseek(uidlist, 0, os.SEEK_END)
+            os.write(uidlist, line.encode())
+            os.fdatasync(uidlist)
+        os._exit(0)
+    return os.waitpid(child, 0)[1]
+
+
+def was_ended(status):
+    """Whether courierfs killed it."""
+    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+
+
+def test_a_wrong_claim_ends_who_made_it(site):
+    """Who gives a UID away that another message has must not come to tell it."""
+    with site.dovecot.imap(ANN) as imap:
+        imap.select("INBOX")
+        taken = imap.uids()[-1]
+    site.mount.expect_error("is ended")
+    assert was_ended(append_under_the_lock(site, f"{taken} :1700000000.nobody\n"))
+    site.agree(ANN)
+
+
+def test_nothing_is_recorded_under_a_lock_that_was_lost(site):
+    """Another host breaks the lock and takes it: the line written then goes nowhere."""
+    site.agree(ANN)
+    maildir = site.store.maildir(ANN)
+    before = (maildir / UID_DATABASE).read_bytes()
+    next_uid = UidDatabase.read(maildir).next_uid
+
+    def another_takes_it():
+        with as_mail_user():
+            theirs = courier_lock(site).with_name("theirs")
+            theirs.write_text("4711:elsewhere", encoding="ascii")
+            theirs.replace(courier_lock(site))
+
+    site.mount.expect_error("lock was taken away|is ended")
+    assert was_ended(append_under_the_lock(site, f"{next_uid} :1700000000.new\n",
+                                           another_takes_it))
+    assert (maildir / UID_DATABASE).read_bytes() == before
+    with as_mail_user():
+        assert courier_lock(site).read_text(encoding="ascii") == "4711:elsewhere"
+        courier_lock(site).unlink()
+    site.agree(ANN)
+
+
+def test_nothing_is_recorded_over_what_another_recorded(site):
+    """A Courier that lost its lock saves all the same: its UIDs stay, and are given to nobody else."""
+    site.agree(ANN)
+    maildir = site.store.maildir(ANN)
+    database = maildir / UID_DATABASE
+    next_uid = UidDatabase.read(maildir).next_uid
+    header, _, lines = database.read_text(encoding="utf-8").partition("\n")
+    saved = (header.rpartition(" ")[0] + f" {next_uid + 1}\n{lines}"
+             f"{next_uid} 1700000000.theirs\n").encode()
+
+    def another_saves():
+        with as_mail_user():
+            (maildir / "cur" / "1700000000.theirs:2,").write_bytes(letter(1))
+            draft = maildir / "tmp" / "draft"
+            draft.write_bytes(saved)
+            draft.replace(database)
+
+    site.mount.expect_error("was replaced|is ended")
+    assert was_ended(append_under_the_lock(site, f"{next_uid} :1700000000.ours\n",
+                                           another_saves))
+    assert database.read_bytes() == saved
+    site.agree(ANN)
 
 
 def test_unmounting_releases_the_lock(site):

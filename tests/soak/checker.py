@@ -40,8 +40,7 @@ what Courier's own program did then in the store (evidence.py); what is not prov
     idle-store            Courier acknowledged a STORE and did nothing in the store: its session
                           believed that the message had these flags already, or somebody renamed
                           the file under its hands. Or Dovecot could not rename while its
-                          mount was dead: it keeps the flags in its index alone until it can,
-                          and overrules what others did meanwhile
+                          mount was dead: it keeps the flags in its index alone until it can
     pop3-race-courier     two courierpop3d made the list at the same time: what one told its
                           client is not what the other saved
     pop3-race-mixed       the same, between a courierpop3d and a writer behind courierfs
@@ -52,6 +51,10 @@ Some are not Courier's:
 
     dovecot-empty-status  Dovecot's STATUS says UIDVALIDITY 0 of a mailbox that this node has no
                           index of yet, while somebody holds the lock; it does so without us, too
+    dovecot-late          Dovecot renamed a file for a change of flags that was asked for earlier: a
+                          POP3 session leaves \\Seen in its index, for the next session on this node
+                          to do; so does a session whose mount was dead. What others did in between
+                          is overruled
     late-in-pop3-order    a message that arrived while Dovecot's POP3 server was logging in is
                           not at its place by name; the next login has it there
 
@@ -530,13 +533,18 @@ class Checker:
         deeds = self._deeds(put, changes, flag)
         if is_explained(deeds):
             return None
-        if is_explained(self._deeds(put, changes, flag, but_not_idle=True)):
+        about = (listing.mailbox, put.token)
+        late = [Deed(step, value, False)
+                for step, value in self.evidence.late_writes(*about, flag, changes)]
+        if is_explained(deeds + late):
+            return "dovecot-late"
+        if is_explained(self._deeds(put, changes, flag, but_not_idle=True) + late):
             return "idle-store"
         if flag.startswith("\\"):
             return "flag"
-        written = [Deed(step, flag in step.words, False) for step in
-                   self.evidence.keywords_by_courier(listing.mailbox, put.token)]
-        return "courier-keywords" if is_explained(deeds + written) else "flag"
+        written = [Deed(step, flag in step.words, False)
+                   for step in self.evidence.keywords_by_courier(*about)]
+        return "courier-keywords" if is_explained(deeds + late + written) else "flag"
 
     def _is_idle(self, change, flag, value):
         """Whether the server acknowledged this and did nothing below."""
@@ -548,16 +556,12 @@ class Checker:
         """What was done to a flag; what was acknowledged only is not sure, if so wished."""
         first = None if put.flags is None else flag in (f.lower() for f in put.flags)
         # A new message may be listed without its flags until the bound.
-        deeds = [Deed(BEFORE_ALL, False, True), Deed(put, first, True)]
+        deeds = [Deed(BEFORE_ALL, False, True), Deed(put, first, put.acknowledged)]
         for change in changes:
             value = flag in (f.lower() for f in change.add)
             if value or flag in (f.lower() for f in change.remove):
                 idle = but_not_idle and self._is_idle(change, flag, value)
-                deed = Deed(change, value, change.acknowledged and not idle)
-                if idle and not change.is_courier:
-                    later = self.evidence.when_written_later(change, flag, value)
-                    deed.end = later or deed.end
-                deeds.append(deed)
+                deeds.append(Deed(change, value, change.acknowledged and not idle))
         return deeds
 
     # ---- promise five, and the end ----------------------------------------------------------

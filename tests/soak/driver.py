@@ -23,7 +23,7 @@ from soak import quota
 from soak.book import Book, Page
 from soak.checker import BOUND
 from soak.faults import Faults
-from soak.history import FolderListing, Oddity, Put, Refusal
+from soak.history import FolderListing, Letters, Oddity, Put, Refusal
 from soak.places import Elsewhere, Here, Node
 from soak.sessions import LARGE, Ended, ImapSession, PopSession
 from soak.witness import Witness
@@ -160,8 +160,18 @@ class Soak:
                 self.problems["Dovecot: " + plain(line)] += 1
                 if not self.with_faults or not any(words in line for words in DEAD_MOUNT):
                     self._odd(node.name, "Dovecot: " + line)
+        for mailbox in self.mailboxes():
+            self._note_letters(mailbox)
         for text in strange_things(self.store):
             self._odd("store", text)
+
+    def _note_letters(self, mailbox):
+        path = self.store.folder(ANN, mailbox) / "courierfs-keywords"
+        if path.exists():
+            lines = (line.split(" ", 1) for line in path.read_text(encoding="utf-8").splitlines())
+            now = time.monotonic()
+            self.book.record(Letters(now, now, "store", mailbox, {
+                chr(ord("a") + int(number)): name for number, name in lines}))
 
     def _odd(self, where, text):
         now = time.monotonic()

@@ -7,7 +7,7 @@ guessed here but shown by what Courier's program did at that time, as the witnes
 import collections
 from dataclasses import dataclass
 
-from soak.history import DatabaseVersion, Fault, FileStep, Login, SizeListVersion
+from soak.history import DatabaseVersion, Fault, FileStep, Letters, Login, SizeListVersion
 
 
 PROGRAMS = {"courier-imap": "imapd", "courier-pop3": "courierpop3d", "dovecot-imap": "imap",
@@ -46,6 +46,8 @@ class Evidence:
             else:
                 self._steps[step.what, step.mailbox, step.base].append(step)
         self.outages = [fault for fault in by_kind[Fault] if fault.what.startswith("courierfs")]
+        self._letters = {(record.mailbox, name.lower()): letter for record in by_kind[Letters]
+                         for letter, name in record.names.items()}
         self.base = {}  # (mailbox, token)
         self._token = {}  # (mailbox, base)
         for kind in (DatabaseVersion, SizeListVersion):
@@ -103,7 +105,8 @@ class Evidence:
     def _was_entered_by_others(self, version, identity, base, since):
         """Whether the size list got this entry when the program may have read it already."""
         return isinstance(version, SizeListVersion) and any(
-            other.by != version.by and [identity, base] in [list(entry[:2]) for entry in other.added]
+            other.by != version.by
+            and [identity, base] in [list(entry[:2]) for entry in other.added]
             for other in self.size_lists(version.mailbox, since, version.end))
 
     def _was_unlinked_after(self, version, base):
@@ -158,11 +161,19 @@ class Evidence:
                    and (step.by == program if change.is_courier else not step.is_courier)
                    for step in self._writes(change, flag, value))
 
-    def when_written_later(self, change, flag, value):
-        """When a daemon of the node gave the flag this value, first after the change; or None."""
-        return next((step.end for step in self._writes(change, flag, value)
-                     if step.start > change.end and step.by.startswith("courierfs")
-                     and self._nodes.get(step.by) == change.node), None)
+    def late_writes(self, mailbox, token, flag, changes):
+        """The steps in which a Dovecot itself asked for a change of the flag, though only an
+        earlier change by a client of that node had asked for it: (step, value) of each."""
+        base = self.base.get((mailbox, token))
+        mark = flag if flag.startswith("\\") else self._letters.get((mailbox, flag))
+        for step in self._steps["rename", mailbox, base]:
+            value = mark in step.words
+            node = self._nodes.get(step.by)
+            if step.by.startswith(("imap:", "pop3:")) and value != (mark in step.former) and any(
+                    change.node == node and change.start <= step.start
+                    and flag in [f.lower() for f in (change.add if value else change.remove)]
+                    for change in changes):
+                yield step, value
 
     def _writes(self, change, flag, value):
         """The steps that gave the flag this value; for Dovecot keywords are courierfs's."""

@@ -183,9 +183,10 @@ class FileStep(Record):
     """What a program, by name, pid and host, did in the store.
 
     rename: of a message, `part` is where it was before (cur or new), `words` are the flags in its
-    new name; unlink: likewise; keywords: it wrote a message's whole set, which are `words`; lock,
-    unlock: it took Courier's lock of the mailbox, or let it go; failure: Dovecot could not write its
-    list of the mailbox (`base` is the list's name).
+    new name, `former` in its old one (of Dovecot: with letters for keywords); unlink: likewise;
+    keywords: it wrote a message's whole set, which are `words`; lock, unlock: it took Courier's
+    lock of the mailbox, or let it go; failure: Dovecot could not write its list of the mailbox
+    (`base` is the list's name).
     """
 
     what: str
@@ -193,6 +194,15 @@ class FileStep(Record):
     base: str = ""
     part: str = ""
     words: list = field(default_factory=list)
+    former: list = field(default_factory=list)
+
+
+@dataclass
+class Letters(Record):
+    """Which keyword a letter stands for in a mailbox; letters never change."""
+
+    mailbox: str
+    names: dict
 
 
 @dataclass
@@ -241,8 +251,7 @@ class Oddity(Record):
 
 KINDS = {kind.__name__: kind for kind in (
     Listing, PopListing, Status, Put, Change, Removal, FolderChange, FolderListing,
-    DatabaseVersion, SizeListVersion, FileStep, Login, Quota,
-    Refusal, Fault, Oddity)}
+    DatabaseVersion, SizeListVersion, FileStep, Letters, Login, Quota, Refusal, Fault, Oddity)}
 
 
 def to_line(record):

@@ -26,7 +26,7 @@ class Here:
 
     @staticmethod
     def pids(pid):
-        """The number of a program that was started here: as it can be killed, as it knows itself."""
+        """The number of a program started here: as it can be killed, and as it knows itself."""
         return pid, pid
 
     @staticmethod

@@ -7,8 +7,8 @@
  *
  *   START END PID PROGRAM version DIRECTORY FILE SAVED   the file got a new version, saved under that name
  *   START END PID PROGRAM keywords DIRECTORY BASE SAVED  a message's keywords were written; likewise
- *   START END PID PROGRAM rename DIRECTORY PART NAME     a message was renamed to NAME; PART (cur or new)
- *                                                        is where it was before
+ *   START END PID PROGRAM rename DIRECTORY PLACE NAME    a message was renamed to NAME; PLACE is where
+ *                                                        it was before (cur or new), slash, its name
  *   START END PID PROGRAM unlink DIRECTORY PART NAME     a message was deleted
  *   START END PID PROGRAM failure DIRECTORY - NAME       Dovecot could not open, write or replace its list
  *   START END PID PROGRAM lock DIRECTORY tmp NAME        Courier's lock was taken; unlock: let go
@@ -202,7 +202,9 @@ static int after(struct step *step, int result)
     } else if (strcmp(step->to.name, LOCK) == 0) {
         write_line(step->start, "lock", step->to.mailbox, step->to.part, step->to.name);
     } else if (is_message(&step->from) && is_message(&step->to)) {
-        write_line(step->start, "rename", step->to.mailbox, step->from.part, step->to.name);
+        char before[NAME_MAX + 8];
+        snprintf(before, sizeof(before), "%s/%s", step->from.part, step->from.name);
+        write_line(step->start, "rename", step->to.mailbox, before, step->to.name);
     }
     errno = error;
     return result;

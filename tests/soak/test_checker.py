@@ -5,8 +5,8 @@ import pytest
 from soak import history
 from soak.checker import check, pop3_key, possible, shortest_prefix, Deed
 from soak.history import (
-    Change, DatabaseVersion, Fault, FileStep, FolderChange, FolderListing, Listing, Login, Oddity,
-    PopListing, Put, Quota, Refusal, Removal, SizeListVersion, Status)
+    Change, DatabaseVersion, Fault, FileStep, FolderChange, FolderListing, Letters, Listing, Login,
+    Oddity, PopListing, Put, Quota, Refusal, Removal, SizeListVersion, Status)
 
 COURIER = "courier-imap@store#1"
 DOVECOT = "dovecot-imap@mount1#2"
@@ -46,9 +46,9 @@ def removal(at, token, by=DOVECOT, how="expunge", acknowledged=True):
     return Removal(at, at + 0.1, by, how, "INBOX", [token], [token] * acknowledged)
 
 
-def step(at, by, what, base="1.a", part="cur", words=()):
+def step(at, by, what, base="1.a", part="cur", words=(), former=()):
     """What a program did in INBOX."""
-    return FileStep(at, at + 0.01, by, what, "INBOX", base, part, list(words))
+    return FileStep(at, at + 0.01, by, what, "INBOX", base, part, list(words), list(former))
 
 
 def size_list(at, by, added=(), removed=()):
@@ -138,7 +138,8 @@ VIOLATIONS = {
         put("a"), step(9.9, IMAPD, "lock", part="tmp"),
         step(9.95, COURIERFS, "rename", "1.b"), DROPPING],
     "line-dropped, Dovecot's index was lost with its mount": [
-        put("a"), database(1, IMAPD, [(1, "1.a", "a")]), Fault(5, 6, "courierfs@mount1", "courierfs"),
+        put("a"), database(1, IMAPD, [(1, "1.a", "a")]),
+        Fault(5, 6, "courierfs@mount1", "courierfs"),
         step(5.1, "imap:40@vm", "failure", "dovecot-uidlist"),
         database(8, COURIERFS, [(2, "1.a", "a")], [(1, "1.a", "a", True)])],
     "line-dropped from the size list": [
@@ -218,13 +219,23 @@ ARTEFACTS = {
         Login(0, 0.1, DOVECOT, "40@vm"), listing(20, (1, "a", []), by=COURIER)],
         [Fault(4.9, 5.05, "courierfs@mount1", "courierfs")],
         [Fault(4.9, 5.05, "courierfs@mount2", "courierfs")]),
-    "idle-store of a Dovecot that is done later": ([
+    "dovecot-late after a dead mount": ([
         put("a"), database(1, IMAPD, [(1, "1.a", "a")]), Login(0, 0.1, DOVECOT, "40@vm"),
-        Login(0, 0.1, "courierfs@mount1", "30@vm"),
-        change(5, "a", remove=["\\Seen"], acknowledged=False), change(6, "a", ["\\Seen"], by=COURIER),
-        Fault(4.9, 5.05, "courierfs@mount1", "courierfs"), listing(20, (1, "a", []), by=COURIER)],
-        [step(7, COURIERFS, "rename", words=["\\flagged"])],
-        [step(7, "courierfs:31@vm", "rename", words=["\\flagged"])]),
+        change(5, "a", remove=["\\Seen"], acknowledged=False),
+        change(6, "a", ["\\Seen"], by=COURIER),
+        listing(20, (1, "a", []), by=COURIER)],
+        [step(7, "imap:40@vm", "rename", former=["\\seen"])],
+        [step(7, "imap:40@vm", "rename"), step(7, COURIERFS, "rename", former=["\\seen"]),
+         step(4, "imap:40@vm", "rename", former=["\\seen"]),
+         step(7, "imap:41@vm", "rename", former=["\\seen"])]),
+    "dovecot-late keyword": ([
+        put("a"), database(1, IMAPD, [(1, "1.a", "a")]), Login(0, 0.1, DOVECOT, "40@vm"),
+        Letters(30, 30, "store", "INBOX", {"a": "Later", "b": "Junk"}),
+        change(5, "a", ["Junk"]), change(6, "a", remove=["Junk"], by=COURIER),
+        listing(20, (1, "a", ["Junk"]))],
+        [step(7, "imap:40@vm", "rename", words=["b"])],
+        [step(7, "imap:40@vm", "rename", words=["a"]),
+         step(7, "imap:40@vm", "rename", words=["b"], former=["b"])]),
     "idle-store of a Courier": ([
         put("a"), database(1, IMAPD, [(1, "1.a", "a")]),
         change(15, "a", ["\\Seen"], by=COURIER), listing(20, (1, "a", []))],

@@ -17,7 +17,7 @@ def test_nobody_notices():
     done = subprocess.run(
         [sys.executable, "-m", "soak", "--seconds", str(SECONDS), "--seed", seed,
          "--options", os.environ.get("COURIERFS_TEST_OPTIONS", "")],
-        env=os.environ | {"PYTHONPATH": str(TOP / "tests")}, timeout=SECONDS + 240,
+        env=os.environ | {"PYTHONPATH": str(TOP / "tests")}, timeout=SECONDS + 600,
         check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     print(done.stdout)
     assert done.returncode == 0

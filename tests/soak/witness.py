@@ -108,9 +108,10 @@ class Witness(threading.Thread):
             self._record(FileStep(start, end, by, what, mailbox.name, words[0],
                                   words=[word.lower() for word in keywords if word]))
         else:
-            part, name = words
+            place, name = words
+            part, _, former = place.partition("/")
             self._record(FileStep(start, end, by, what, mailbox.name, base_name(name), part,
-                                  flags_of(name)))
+                                  flags_of(name), flags_of(former)))
 
     def _database(self, start, end, by, mailbox, saved):
         database = UidDatabase.parse(saved.read_bytes())
