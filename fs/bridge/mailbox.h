@@ -163,7 +163,8 @@ struct bridge {
     atomic_uint_least64_t counter; /* makes inode numbers unique */
     atomic_uint_least64_t generations_made;
     atomic_uint_least64_t uids_recorded;
-    struct store local_home; /* what home points to with -o ro */
+    atomic_bool cannot_exchange; /* RENAME_EXCHANGE was refused */
+    struct store local_home;     /* what home points to with -o ro */
 };
 
 /* Finds or makes the mailbox at DIR, locks its mutex and makes the thread act for it: as CALLER, or

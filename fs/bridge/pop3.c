@@ -14,7 +14,9 @@
  * in one step; then look at what came out. If it is not the version that was read, Courier wrote in
  * between: exchange back and begin again. Where the store cannot exchange names (NFS) the last look
  * is right before the rename; what Courier writes in that moment is lost for its new messages,
- * which it enters again at its next login as it does after its own races.
+ * which it enters again at its next login as it does after its own races. Under other numbers, and
+ * theirs must name no other message: so a list that is put in place by a rename leaves out some
+ * numbers, as many as Courier may have given out in such a moment.
  *
  * A message that had a pair and lost its entry (Courier overwrote the list from an older copy) gets
  * the same pair again: the view remembers what was shown.
@@ -34,6 +36,8 @@
 #define ATTEMPTS 10
 #define LIST_LIMIT ((size_t)256 << 20)
 #define READ_SIZE (64 * 1024)
+/* More messages than a login of Courier's commonly meets anew; few enough never to run out of them. */
+#define NUMBERS_LEFT_OUT 100
 
 bool pop3_is_caller(struct mailbox *mailbox, const struct caller *caller)
 {
@@ -253,9 +257,13 @@ static int exchange(struct mailbox *mailbox, struct draft *draft, const struct e
     }
     if (!is_same_text(home, path.data, edition))
         return -EAGAIN;
-    result = store_rename(home, draft->path.data, path.data, RENAME_EXCHANGE);
-    if (result == -EINVAL)
+    if (mailbox->bridge->cannot_exchange)
         return draft_install(home, draft, mailbox->path, path.data);
+    result = store_rename(home, draft->path.data, path.data, RENAME_EXCHANGE);
+    if (result == -EINVAL) {
+        mailbox->bridge->cannot_exchange = true;
+        return -EAGAIN;
+    }
     if (result == -ENOENT)
         return -EAGAIN;
     if (result < 0)
@@ -282,6 +290,8 @@ static int attempt(struct mailbox *mailbox)
     result = complete(mailbox, &edition);
     if (result < 0 || (edition.entered == 0 && !edition.list.rewrite))
         return result;
+    if (mailbox->bridge->cannot_exchange)
+        edition.list.next += NUMBERS_LEFT_OUT;
     BUF_AUTO text = BUF_EMPTY;
     sizelist_format(&edition.list, &text);
     result = buf_error(&text);
