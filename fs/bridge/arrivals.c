@@ -14,8 +14,7 @@
  * number them otherwise, its lines count: UIDs recorded under this very lock can change hands until
  * it is released (claims.c), because nobody but this process knows them.
  *
- * (When it finds new mail Dovecot does write and sync the list before its index: a failure there is
- * told to nobody.) */
+ * (Mail that others deliver is numbered at the grant, before Dovecot sees it: grant.c.) */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
