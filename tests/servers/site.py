@@ -111,7 +111,8 @@ def _strange_name(directory, name):
         return [f"{path}: a control file of Dovecot's"]
     if name == "courier.lock":
         return [f"{path}: a lock that nobody released"]
-    if place == "Maildir" and name.startswith("."):
+    # Courier does not list what a Dovecot that was killed in a DELETE leaves: ..DOVECOT-TRASHED.
+    if place == "Maildir" and name.startswith(".") and not name.startswith(".."):
         if not (os.path.isdir(path) and MAILBOX_PARTS <= set(os.listdir(path))):
             return [f"{path}: Courier lists it as a folder"]
     if place in ("cur", "new"):

@@ -44,7 +44,8 @@ def counted(maildir):
 def stored(maildir):
     """(bytes, messages) that lie in the maildir and its folders, without what is \\Deleted."""
     size = count = 0
-    for folder in (maildir, *maildir.glob(".*/")):
+    # What a Dovecot that was killed in a DELETE leaves (..DOVECOT-TRASHED) is no folder.
+    for folder in (maildir, *maildir.glob(".[!.]*/")):
         for part in ("cur", "new"):
             for message in (folder / part).iterdir():
                 if "T" not in message.name.partition(":2,")[2]:
