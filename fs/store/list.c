@@ -129,7 +129,10 @@ static void keep_latest_of_each_base(struct dir_list *list)
  * its new name, both or neither. Only "neither" loses something, and the reading repeated after it
  * meets it. A name that is in an earlier reading and not in the last one was renamed or deleted; in
  * the first case the later name wins, in the second the caller meets ENOENT when it opens the file,
- * as it would a moment later anyway. */
+ * as it would a moment later anyway.
+ *
+ * An mtime that did not move says that nothing changed, unless it is so young that a change could have
+ * come within the same tick of the clock: then there is a second reading in any case. */
 int store_list_messages(struct store *store, const char *path, struct dir_list *list_r)
 {
     *list_r = DIR_LIST_EMPTY;
@@ -142,8 +145,9 @@ int store_list_messages(struct store *store, const char *path, struct dir_list *
             dir_list_release(list_r);
             return result;
         }
-        if (after.st_mtim.tv_sec == list_r->dir.st_mtim.tv_sec &&
-            after.st_mtim.tv_nsec == list_r->dir.st_mtim.tv_nsec)
+        bool unmoved = after.st_mtim.tv_sec == list_r->dir.st_mtim.tv_sec &&
+                       after.st_mtim.tv_nsec == list_r->dir.st_mtim.tv_nsec;
+        if (unmoved && (reading > 0 || signature_of_stat(&list_r->dir).settled))
             break;
     }
     keep_latest_of_each_base(list_r);

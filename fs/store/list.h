@@ -25,9 +25,9 @@ struct dir_list {
 int store_list(struct store *store, const char *path, struct dir_list *list_r);
 
 /* For cur and new: Courier renames files there at any time, and one reading then misses some. Reads
- * until the directory's mtime is the same before and after (five times at most) and answers the
- * union by base name; of several names with one base the latest seen wins, so each message is in
- * the list once. Sorted by base name. 0 or -errno. */
+ * until the directory's mtime is the same before and after, and once more if that is younger than the
+ * clock can tell (five times at most); answers the union by base name. Of several names with one base
+ * the latest seen wins, so each message is in the list once. Sorted by base name. 0 or -errno. */
 int store_list_messages(struct store *store, const char *path, struct dir_list *list_r);
 
 /* The entry whose base name is BASE in a list of store_list_messages, or NULL. */

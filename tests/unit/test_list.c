@@ -1,0 +1,124 @@
+/* Listings of cur and new, by a store in which one reading misses a message. */
+#include "testing.h"
+
+#include <fcntl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "store/list.h"
+
+/* What getdents64 fills in. */
+struct linux_dirent {
+    uint64_t d_ino;
+    int64_t d_off;
+    unsigned short d_reclen;
+    unsigned char d_type;
+    char d_name[];
+};
+
+#define MISSED "2.b:2,"
+
+struct world {
+    struct store store; /* first: the calls get a pointer to it */
+    char path[64];
+    struct store_ops ops;
+    time_t age;       /* of every directory that is looked at */
+    unsigned to_miss; /* readings that miss the message */
+};
+
+static struct world *world_of(struct store *store)
+{
+    return (struct world *)store;
+}
+
+static int aged_fstat(struct store *store, int fd, struct stat *st_r)
+{
+    int result = store_posix_ops.fstat(store, fd, st_r);
+    clock_gettime(CLOCK_REALTIME, &st_r->st_mtim);
+    st_r->st_mtim.tv_sec -= world_of(store)->age;
+    st_r->st_mtim.tv_nsec = 0;
+    st_r->st_ctim = st_r->st_mtim;
+    return result;
+}
+
+/* A reading that the message is renamed behind: it is met under neither name. */
+static ssize_t missing_getdents(struct store *store, int fd, void *out, size_t size)
+{
+    struct world *world = world_of(store);
+    ssize_t got = store_posix_ops.getdents(store, fd, out, size);
+    if (got <= 0 || world->to_miss == 0)
+        return got;
+    world->to_miss--;
+    char *bytes = out;
+    for (ssize_t at = 0; at < got;) {
+        const struct linux_dirent *entry = (const struct linux_dirent *)(bytes + at);
+        size_t len = entry->d_reclen;
+        if (strcmp(entry->d_name, MISSED) == 0) {
+            memmove(bytes + at, bytes + at + len, (size_t)got - (size_t)at - len);
+            return got - (ssize_t)len;
+        }
+        at += (ssize_t)len;
+    }
+    return got;
+}
+
+static int set_up(void **state)
+{
+    struct world *world = calloc(1, sizeof(*world));
+    strcpy(world->path, "/tmp/test_list.XXXXXX");
+    assert_non_null(mkdtemp(world->path));
+    assert_int_equal(store_init(&world->store, world->path, false), 0);
+    world->ops = store_posix_ops;
+    world->ops.fstat = aged_fstat;
+    world->ops.getdents = missing_getdents;
+    world->store.ops = &world->ops;
+    const char *const names[] = {"1.a:2,S", MISSED};
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(store_mknod(&world->store, names[i], S_IFREG | 0600, 0), 0);
+    *state = world;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct world *world = *state;
+    store_unlink(&world->store, "1.a:2,S");
+    store_unlink(&world->store, MISSED);
+    store_release(&world->store);
+    rmdir(world->path);
+    free(world);
+    return 0;
+}
+
+static size_t count_listed(struct world *world)
+{
+    DIR_LIST_AUTO list;
+    assert_int_equal(store_list_messages(&world->store, ".", &list), 0);
+    return list.count;
+}
+
+static void a_young_directory_is_read_twice(void **state)
+{
+    struct world *world = *state;
+    world->age = 0;
+    world->to_miss = 1;
+    assert_int_equal(count_listed(world), 2);
+}
+
+static void an_old_mtime_is_believed(void **state)
+{
+    struct world *world = *state;
+    world->age = 10;
+    world->to_miss = 1;
+    assert_int_equal(count_listed(world), 1);
+    assert_int_equal(count_listed(world), 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_young_directory_is_read_twice, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_old_mtime_is_believed, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
