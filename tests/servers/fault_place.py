@@ -17,11 +17,13 @@ from servers.store import Builder, Store, letter
 
 EVERY_STEP = bool(os.environ.get("COURIERFS_ALL_STEPS"))
 # A sample of this many steps of an operation, unless it is one of those whose every step counts.
+SAMPLED = 4
 
 # What the daemon may log when a call on the store fails.
 COMPLAINTS = "|".join(os.strerror(number) for number in ERRORS)
 # What Dovecot must never find, whatever fails below it.
 LIES = ("Panic", "reappeared", "UIDVALIDITY changed", "Duplicate", "renumber", "UIDVALIDITY lost")
+
 
 @pytest.fixture(scope="module", name="templates")
 def build_templates(lab, courier):
