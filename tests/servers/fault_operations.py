@@ -337,5 +337,5 @@ class Rename(Operation):
 
 OPERATIONS = (Append, Arrival, Keyword, Copy, Expunge, Subscribe, FirstPop3, FirstPop3OfAll,
               FirstSelect, Create, Rename)
-# Every step of these is always tried.
+# Every step of these is tried.
 MOST_IMPORTANT = (Append, Arrival, FirstPop3)

@@ -20,7 +20,7 @@ EVERY_STEP = bool(os.environ.get("COURIERFS_ALL_STEPS"))
 SAMPLED = 4
 
 # What the daemon may log when a call on the store fails.
-COMPLAINTS = "|".join(os.strerror(number) for number in ERRORS)
+COMPLAINTS = "|".join([*(os.strerror(number) for number in ERRORS), "is ended"])
 # What Dovecot must never find, whatever fails below it.
 LIES = ("Panic", "reappeared", "UIDVALIDITY changed", "Duplicate", "renumber", "UIDVALIDITY lost")
 

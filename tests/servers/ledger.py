@@ -6,16 +6,22 @@ class Ledger:
 
     def __init__(self):
         self._uids = {}
-        self._uidls = {}
+        self._uidls = {}  # {(user, digest): UIDLs}; a message may have been saved twice
 
     def note(self, user, answers):
         """Enters what a server answered; fails if it contradicts an earlier answer."""
         for name, folder in answers.folders.items():
             for uid, message in folder.messages.items():
                 self._enter(self._uids, (user, name, folder.uidvalidity, uid), message.digest)
+        shown = {}
         for uidl, digest in answers.pop3:
-            self._enter(self._uidls, (user, uidl), digest)
-            self._enter(self._uidls, (user, digest), uidl)
+            self._enter(self._uids, (user, uidl), digest)
+            shown.setdefault(digest, set()).add(uidl)
+        for digest, uidls in shown.items():
+            former = self._uidls.setdefault((user, digest), set())
+            if former - uidls and uidls - former:  # one went, and another came
+                raise AssertionError(f"{user}: {digest} was {former} and is now {uidls}")
+            former |= uidls
 
     @staticmethod
     def _enter(book, key, value):
