@@ -93,9 +93,10 @@ int control_link(struct bridge *bridge, const struct caller *caller, const char 
 int control_unlink(struct bridge *bridge, const struct caller *caller, const struct place *dir,
                    enum control_kind kind);
 
-/* Rename within one directory: UIDLIST_TMP to UIDLIST, KEYWORDS_LOCK to KEYWORDS,
- * SUBSCRIPTIONS_LOCK to SUBSCRIPTIONS, ACL_LOCK to ACL record the content; -EPERM for any other pair. The object of
- * the old name becomes the one of the new name. */
+/* Rename within one directory: UIDLIST_TMP to UIDLIST, KEYWORDS_LOCK to KEYWORDS, SUBSCRIPTIONS_LOCK
+ * to SUBSCRIPTIONS, ACL_LOCK to ACL record the content; -EPERM for any other pair. The object of the
+ * old name becomes the one of the new name. A uidlist that cannot be recorded ends the process that
+ * wrote it (uidlist_lock.c). */
 int control_rename(struct bridge *bridge, const struct caller *caller, const struct place *dir,
                    enum control_kind from, enum control_kind to);
 

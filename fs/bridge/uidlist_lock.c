@@ -27,13 +27,13 @@
  * comes again. The pauses are at the same time on all nodes, by the clock: while each node had its own,
  * Dovecots of two nodes together left Courier no gap (10 seconds).
  *
- * A process whose writing is lost. Dovecot (2.3.19, on any file system) does not survive an error on its
- * list: when a sync cannot write it, Dovecot takes the list in memory for empty, expunges every
- * message from its index, and gives each a new UID at the next sync. So whoever has the lock, or
- * lost it without knowing, is not told that its list could not be recorded (the store is full, the
- * lock was taken away): it is killed in the middle of that very call, and to its index nothing has
- * happened. Its client connects again. (For what Dovecot stores itself an error comes earlier, where it does
- * no harm: arrivals.c. What happens when the daemon dies there: mount/keeper.c.)
+ * A process whose writing is lost. Dovecot (2.3.19, on any file system) does not survive an error on
+ * its list: when a sync cannot write it, Dovecot takes the list in memory for empty, expunges every
+ * message from its index, and gives each a new UID at the next sync. So whoever has the lock, or lost
+ * it without knowing, is not told that its list could not be recorded (the store is full, the lock
+ * was taken away): it is killed in the middle of that very call, and to its index nothing has
+ * happened. Its client connects again. (For what Dovecot stores itself an error comes earlier, where
+ * it does no harm: arrivals.c. What happens when the daemon dies there: mount/keeper.c.)
  *
  * A daemon that dies leaves locks whose pid is alive (Dovecot's). Each lock is therefore noted in
  * the state directory (held_locks.h) before it is taken, and the next daemon releases what it finds

@@ -11,13 +11,12 @@
  * daemon's pid would stay alive and block Courier for ever if that process died. (2) A lock can be
  * lost at any moment after somebody's crash; so whoever is about to make UIDs permanent looks once
  * more whether the lock is still the inode it made (lock_still_ours), immediately before the rename
- * that counts. (3) Breaking by name is wrong, and so is moving the lock
- * away and looking what it was (shown by tests/model): another may break the same lock, a third take
- * the next one, and lose it for a moment, in which a fourth comes in. So a stale lock is made a
- * living one first, by writing the daemon into the file that was judged, under an fcntl lock that
- * keeps other courierfs away; from then on nobody else breaks it, and it can be unlinked. A lock of
- * our own whose process died is released in the same way. (4) A lock held
- * long is touched, so that other hosts see it young.
+ * that counts. (3) Breaking by name is wrong, and so is moving the lock away and looking what it was
+ * (shown by tests/model): another may break the same lock, a third take the next one, and lose it for
+ * a moment, in which a fourth comes in. So a stale lock is made a living one first, by writing the
+ * daemon into the file that was judged, under an fcntl lock that keeps other courierfs away; from
+ * then on nobody else breaks it, and it can be unlinked. A lock of our own whose process died is
+ * released in the same way. (4) A lock held long is touched, so that other hosts see it young.
  *
  * Rejected: O_EXCL creation (Courier never reads locks made so differently, but on NFS it would see
  * the empty file and judge it by age, and a reader of the half-written content would think it
