@@ -129,6 +129,7 @@ def test_expunge_and_import(site):
 
 def test_two_way_sync(site):
     """Into an account that has nothing yet, and back and forth: it converges, and Courier has it."""
+    site.expected_complaints.append("You may want to run dsync again")
     site.courier.make_maildir(site.store.maildir(HAL))
     other = {"mail_location": f"mdbox:{site.dovecot.home}/other"}
     with site.dovecot.imap(HAL, **other) as imap:
@@ -141,8 +142,17 @@ def test_two_way_sync(site):
         with site.dovecot.imap(HAL, **other) as imap:
             return ask_imap(imap)[0]
 
-    def synced():
+    def sync():
         site.dovecot.doveadm(HAL, "sync", other["mail_location"])
+
+    def synced():
+        # Where two mailboxes of one name have different GUIDs, dsync settles on one of them and then, about
+        # every second time, asks for another run: between two stores without courierfs, too.
+        try:
+            sync()
+        except RuntimeError as refusal:
+            assert "run dsync again" in str(refusal)
+            sync()
         here = site.agree(HAL).folders
         assert ask_other() == here
         return here, status(site, HAL), status(site, HAL, **other)
