@@ -73,7 +73,7 @@ static int lookup_uidlist(struct mailbox *mailbox, const struct caller *caller,
         if (result == -ENOENT && mailbox->grant_failed)
             result = -EIO;
         if (result == 0)
-            result = pop3_enter_messages(mailbox);
+            result = uidlist_settle_uidls(mailbox);
         if (result == 0 && is_pop3 && mailbox->order_unsure)
             result = uidlist_settle_order(mailbox);
         if (result < 0)

@@ -316,7 +316,7 @@ int grant_prepare(struct mailbox *mailbox, const struct caller *caller)
     if (result == 0)
         result = keywords_at_grant(mailbox);
     if (result == 0)
-        result = pop3_enter_messages(mailbox);
+        result = uidlist_settle_uidls(mailbox);
     if (result == 0 && is_pop3 && mailbox->order_unsure)
         result = uidlist_settle_order(mailbox);
     return result;

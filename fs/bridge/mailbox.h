@@ -273,8 +273,12 @@ void lock_abandon(struct mailbox *mailbox);
 /* Housekeeping of one mailbox, whose mutex is held: an owner that died, a lock held long. */
 void lock_housekeeping(struct mailbox *mailbox, time_t now);
 
+/* present.c: enters the view's messages in Courier's size list, making the view anew as long as Courier
+ * changes that list meanwhile. For a view that was just refreshed. */
+int uidlist_settle_uidls(struct mailbox *mailbox);
 /* pop3.c: enters the view's messages that Courier's size list lacks. Does nothing unless the
- * mailbox is used by POP3. */
+ * mailbox is used by POP3. 0; 1: nothing was done, the list is not the one that the view was made of;
+ * -errno. */
 int pop3_enter_messages(struct mailbox *mailbox);
 /* Whether CALLER is Dovecot's POP3 server and the mailbox an INBOX; then that is noted, too. */
 bool pop3_is_caller(struct mailbox *mailbox, const struct caller *caller);

@@ -18,6 +18,10 @@
  * theirs must name no other message: so a list that is put in place by a rename leaves out some
  * numbers, as many as Courier may have given out in such a moment.
  *
+ * Courier can also have entered a message between our making of the view and this: then the view shows
+ * another UIDL than the list. So nothing is entered unless the list is the very one that the view was
+ * made of; else the view is made anew first (uidlist_settle_uidls in present.c).
+ *
  * A message that had a pair and lost its entry (Courier overwrote the list from an older copy) gets
  * the same pair again: the view remembers what was shown.
  *
@@ -28,6 +32,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "bridge/sources.h"
@@ -275,13 +280,22 @@ static int exchange(struct mailbox *mailbox, struct draft *draft, const struct e
     return store_sync_directory(home, mailbox->path);
 }
 
-/* One attempt. 0: done, or nothing to do; -EAGAIN: Courier was quicker. */
+static uint64_t hash_of(const struct buf *text)
+{
+    return XXH3_64bits(text->data == NULL ? "" : text->data, text->len);
+}
+
+/* One attempt. 0: done, or nothing to do; -EAGAIN: Courier was quicker; 1: the list is not the one that
+ * the view was made of. */
 static int attempt(struct mailbox *mailbox)
 {
     EDITION_AUTO edition = {.cur = DIR_LIST_EMPTY};
     int result = read_edition(mailbox, &edition);
     if (result <= 0)
         return result;
+    uint64_t hash = edition.old_present ? hash_of(&edition.old_text) : 0;
+    if (hash != mailbox->seen.hash[SOURCE_SIZELIST])
+        return 1;
     bool in_use = edition.list.count > 0 || mailbox->used_by_pop3;
     if (!in_use)
         return 0;
@@ -305,6 +319,8 @@ static int attempt(struct mailbox *mailbox)
         result = exchange(mailbox, &draft, &edition);
     draft_discard(mailbox->bridge->home, &draft);
     home_end(mailbox);
+    if (result == 0) /* it says what the view says */
+        mailbox->seen.hash[SOURCE_SIZELIST] = hash_of(&text);
     return result;
 }
 
@@ -325,10 +341,10 @@ int pop3_enter_messages(struct mailbox *mailbox)
     result = -EAGAIN;
     for (int i = 0; i < ATTEMPTS && result == -EAGAIN; i++)
         result = attempt(mailbox);
-    if (result < 0) {
+    if (result < 0)
         log_error("cannot replace '%s/courierpop3dsizelist': %s", mailbox->path, strerror(-result));
+    if (result != 0)
         return result;
-    }
     mailbox->entered_uid = last_uid;
     return home_signature(mailbox, source_name(SOURCE_SIZELIST), &mailbox->entered_list);
 }

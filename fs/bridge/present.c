@@ -529,3 +529,21 @@ int uidlist_settle_order(struct mailbox *mailbox)
     mailbox->view_outdated = true;
     return uidlist_present(mailbox, &sources);
 }
+
+#define SETTLING_ATTEMPTS 10
+
+int uidlist_settle_uidls(struct mailbox *mailbox)
+{
+    for (int i = 0; i < SETTLING_ATTEMPTS; i++) {
+        int result = pop3_enter_messages(mailbox);
+        if (result <= 0)
+            return result;
+        SOURCES_AUTO sources;
+        result = sources_load(mailbox, &sources);
+        if (result == 0 && sources.present[SOURCE_UIDDB])
+            result = uidlist_present(mailbox, &sources);
+        if (result < 0)
+            return result;
+    }
+    return -EIO;
+}

@@ -349,7 +349,9 @@ int uidlist_record_pending(struct mailbox *mailbox)
     uint32_t implied = view_implied_next(&mailbox->view);
     if (implied > mailbox->highest_next)
         mailbox->highest_next = implied;
-    return pop3_enter_messages(mailbox);
+    /* 1: Courier wrote its list meanwhile. The view is made anew at the next look. */
+    result = pop3_enter_messages(mailbox);
+    return result < 0 ? result : 0;
 }
 
 /* Whether Dovecot may set UIDVALIDITY: only where no UID was ever given out. */
@@ -446,5 +448,5 @@ int uidlist_record_rewrite(struct mailbox *mailbox)
         mailbox->seen.hash[SOURCE_UIDDB] = 0;
         result = pop3_enter_messages(mailbox);
     }
-    return result == -EUCLEAN ? 0 : result;
+    return result == -EUCLEAN || result > 0 ? 0 : result;
 }
