@@ -140,6 +140,12 @@ def make_plain(lab, courier):
     return dovecot
 
 
+def may_be_owner(lines, user):
+    """Whether a user's line takes what the owner's takes: courierfs does not know who is the owner."""
+    return any(line.startswith("-owner ") for line in lines) and any(
+        line.startswith(f"-user={user} ") for line in lines)
+
+
 def test_lists_of_dovecots(site, plain, chance):
     """Neither server gives more than Dovecot alone after the same commands."""
     site.expected_complaints = ["dovecot-acl", "Failed to set ACL"]
@@ -159,4 +165,5 @@ def test_lists_of_dovecots(site, plain, chance):
                     f"{site.file(folder)}, but was said to have {said} in {folder}")
             assert courier <= said | of_owner and seen[folder] <= courier | of_owner, told
             if user != SITE and not groups:
-                assert seen[folder] == courier == said, told
+                assert courier == said, told
+                assert seen[folder] == courier or may_be_owner(site.file(folder), user), told
