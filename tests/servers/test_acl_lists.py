@@ -1,7 +1,7 @@
 """Lists of rights of every kind: whoever somebody is, both servers tell him the same.
 
 Courier's own maildiracl says what a list gives by Courier's rule, and a Dovecot on a plain maildir
-what the same commands give without us. Random, with a seed that is printed.
+what the same commands give without us. The lists are made by dice.
 """
 
 import random
@@ -146,8 +146,14 @@ def may_be_owner(lines, user):
         line.startswith(f"-user={user} ") for line in lines)
 
 
-def test_lists_of_dovecots(site, plain, chance):
+# Seed 1 makes the list with which Courier gives a member of a group more than Dovecot alone would.
+KNOWN_GAP = pytest.param(1, marks=pytest.mark.xfail(strict=True, reason="README, Limits: groups"))
+
+
+@pytest.mark.parametrize("number", [2, 3, 13415098, KNOWN_GAP])
+def test_lists_of_dovecots(site, plain, number):
     """Neither server gives more than Dovecot alone after the same commands."""
+    chance = random.Random(number)
     site.expected_complaints = ["dovecot-acl", "Failed to set ACL"]
     with site.through_dovecot(SITE) as imap, plain.imap(SITE) as alone:
         for folder in folders():
