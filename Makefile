@@ -47,15 +47,17 @@ compile_flags = $(LANGUAGE) $(WARNINGS) $(library_cflags) -pthread -MMD -MP
 
 SOURCES := $(sort $(wildcard fs/*/*.c cache/*.c))
 MOUNT_MAIN := fs/mount/main.c
-CTL_SOURCES := $(filter fs/ctl/%,$(SOURCES))
-# What both programs and all tests are made of: everything but the two faces.
-ROOM_SOURCES := $(filter-out $(CTL_SOURCES) $(MOUNT_MAIN),$(SOURCES))
+CTL_MAIN := fs/ctl/main.c
+CTL_SOURCES := $(filter-out $(CTL_MAIN),$(filter fs/ctl/%,$(SOURCES)))
+# What both programs are made of: everything but the two faces. The tests have courierctl's parts, too.
+ROOM_SOURCES := $(filter-out $(CTL_SOURCES) $(CTL_MAIN) $(MOUNT_MAIN),$(SOURCES))
+TESTED_SOURCES := $(ROOM_SOURCES) $(CTL_SOURCES)
 TEST_SOURCES := $(sort $(wildcard tests/unit/test_*.c))
 FUZZ_SOURCES := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 C_FILES := $(SOURCES) $(sort $(wildcard fs/*/*.h cache/*.h tests/unit/*.[ch] tests/fuzz/*.[ch]))
 
 room_objects := $(ROOM_SOURCES:%.c=build/obj/%.o)
-asan_objects := $(ROOM_SOURCES:%.c=build/asan/obj/%.o)
+asan_objects := $(TESTED_SOURCES:%.c=build/asan/obj/%.o)
 test_programs := $(TEST_SOURCES:tests/unit/%.c=build/asan/%)
 fuzz_programs := $(FUZZ_SOURCES:tests/fuzz/%.c=build/fuzz/%)
 
@@ -67,7 +69,7 @@ build/courierfs: $(room_objects) $(MOUNT_MAIN:%.c=build/obj/%.o)
 	$(Q)$(CC) $(CFLAGS) $(LINK_HARDENING) -pthread $^ $(library_libs) -o $@.new
 	$(Q)mv $@.new $@
 
-build/courierctl: $(room_objects) $(CTL_SOURCES:%.c=build/obj/%.o)
+build/courierctl: $(room_objects) $(CTL_SOURCES:%.c=build/obj/%.o) $(CTL_MAIN:%.c=build/obj/%.o)
 	$(say) LINK $@
 	$(Q)$(CC) $(CFLAGS) $(LINK_HARDENING) -pthread $^ $(library_libs) -o $@.new
 	$(Q)mv $@.new $@
@@ -114,7 +116,7 @@ build/libfuzzer/obj/%.o: %.c Makefile
 	$(say) CLANG $<
 	$(Q)$(CLANG) $(compile_flags) -O1 -g $(SANITIZERS) -fsanitize=fuzzer-no-link -c $< -o $@
 
-build/libfuzzer/%: build/libfuzzer/obj/tests/fuzz/%.o $(ROOM_SOURCES:%.c=build/libfuzzer/obj/%.o)
+build/libfuzzer/%: build/libfuzzer/obj/tests/fuzz/%.o $(TESTED_SOURCES:%.c=build/libfuzzer/obj/%.o)
 	$(say) LINK $@
 	$(Q)$(CLANG) $(SANITIZERS) -fsanitize=fuzzer -pthread $^ $(library_libs) -o $@
 

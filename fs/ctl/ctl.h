@@ -1,8 +1,11 @@
-/* courierctl's commands. Each answers the exit status; when that is 1, it told why. */
+/* courierctl's commands. argv[0] is the command's own name, so that getopt_long works on the rest.
+ * Each answers the exit status; when that is 1, it told why on standard error. */
 #pragma once
 
 /* "courierctl: cannot open 'path': reason" on standard error. ERROR is -errno. */
 void ctl_cannot(const char *what, const char *path, int error);
+/* "courierctl: usage: courierctl SYNOPSIS" on standard error; answers 1. */
+int ctl_usage(const char *synopsis);
 
-int ctl_status(const char *mountpoint);
-int ctl_survey(const char *store);
+int ctl_status(int argc, char **argv);
+int ctl_survey(int argc, char **argv);

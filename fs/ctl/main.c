@@ -3,24 +3,29 @@
 
 #include "ctl/ctl.h"
 
-static const char help[] =
-    "usage: courierctl COMMAND ...\n"
-    "\n"
-    "  status MOUNTPOINT   what the daemon there has done: counters, cache, locks,\n"
-    "                      refused mailboxes (root only)\n"
-    "  survey STORE        counts users, mailboxes, messages and bytes; reads only\n";
-
 static const struct command {
     const char *name;
-    int (*run)(const char *operand);
+    int (*run)(int argc, char **argv);
+    const char *help;
 } commands[] = {
-    {"status", ctl_status},
-    {"survey", ctl_survey},
+    {"status", ctl_status,
+     "status MOUNTPOINT   what the daemon there has done: counters, cache, locks,\n"
+     "                      refused mailboxes (root only)\n"},
+    {"survey", ctl_survey,
+     "survey STORE        counts users, mailboxes, messages and bytes; reads only\n"},
 };
+
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
 void ctl_cannot(const char *what, const char *path, int error)
 {
     fprintf(stderr, "courierctl: cannot %s '%s': %s\n", what, path, strerror(-error));
+}
+
+int ctl_usage(const char *synopsis)
+{
+    fprintf(stderr, "courierctl: usage: courierctl %s\n", synopsis);
+    return 1;
 }
 
 /* What was printed is worth nothing if it did not arrive. */
@@ -32,16 +37,21 @@ static int finish(int status)
     return 1;
 }
 
+static int print_help(void)
+{
+    printf("usage: courierctl COMMAND ...\n\n");
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        printf("  %s", commands[i].help);
+    return finish(0);
+}
+
 int main(int argc, char **argv)
 {
-    if (argc == 2 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0)) {
-        fputs(help, stdout);
-        return finish(0);
-    }
-    for (size_t i = 0; argc == 3 && i < sizeof(commands) / sizeof(commands[0]); i++) {
+    if (argc == 2 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0))
+        return print_help();
+    for (size_t i = 0; argc >= 2 && i < COMMAND_COUNT; i++) {
         if (strcmp(argv[1], commands[i].name) == 0)
-            return finish(commands[i].run(argv[2]));
+            return finish(commands[i].run(argc - 1, argv + 1));
     }
-    fprintf(stderr, "courierctl: usage: courierctl status MOUNTPOINT | survey STORE\n");
-    return 1;
+    return ctl_usage("COMMAND ... (courierctl --help lists them)");
 }

@@ -8,8 +8,11 @@
 #include "ctl/ctl.h"
 #include "fuse/status.h"
 
-int ctl_status(const char *mountpoint)
+int ctl_status(int argc, char **argv)
 {
+    if (argc != 2)
+        return ctl_usage("status MOUNTPOINT");
+    const char *mountpoint = argv[1];
     BUF_AUTO path = BUF_EMPTY;
     buf_printf(&path, "%s/%s", mountpoint, STATUS_NAME);
     if (buf_terminate(&path) != 0) {

@@ -120,8 +120,11 @@ static void walk(struct survey *survey, const char *path, bool in_mailbox)
     }
 }
 
-int ctl_survey(const char *path)
+int ctl_survey(int argc, char **argv)
 {
+    if (argc != 2)
+        return ctl_usage("survey STORE");
+    const char *path = argv[1];
     struct survey survey = {.show_progress = isatty(STDERR_FILENO) == 1};
     int error = store_init(&survey.store, path, true);
     if (error != 0) {
