@@ -37,7 +37,8 @@ __attribute__((format(printf, 3, 0))) static void log_line(int priority, const c
     } else {
         /* One write, so that lines of several threads do not mix. */
         char line[sizeof(text) + 32];
-        int len = snprintf(line, sizeof(line), "courierfs: %s: %s\n", level, text);
+        int len = snprintf(line, sizeof(line), "%s: %s: %s\n", program_invocation_short_name, level,
+                           text);
         if (write(STDERR_FILENO, line, (size_t)len) < 0) {
             /* There is nowhere left to tell. */
         }

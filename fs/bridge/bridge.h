@@ -100,10 +100,17 @@ int control_unlink(struct bridge *bridge, const struct caller *caller, const str
 int control_rename(struct bridge *bridge, const struct caller *caller, const struct place *dir,
                    enum control_kind from, enum control_kind to);
 
-/* Adds the names of the control files that are there now to a listing of DIR. 0 or -ENOMEM; a DIR
- * that is no mailbox or is refused gets none. */
+/* Makes a listing of DIR, as the store has it, name the control files that are there now and no
+ * others. 0 or -ENOMEM; in a DIR that is refused there are none, and one that is no mailbox, or a
+ * converted one, is left as it is. */
 int control_list(struct bridge *bridge, const struct caller *caller, const struct place *dir,
                  struct dir_list *list);
+
+/* For a dovecot-uidlist.lock that was made in the store, at PATH, because control_create or
+ * control_link answered -ENOTDIR. 0: it is the lock. -EEXIST: the mailbox is not, or not any more, a
+ * converted one; the file is gone again. */
+int control_confirm_lock(struct bridge *bridge, const struct caller *caller,
+                         const struct place *dir, const char *path);
 
 uint64_t control_ino(const struct control_file *file); /* never changes for one object */
 int control_stat(struct control_file *file, const struct caller *caller, struct stat *st_r);

@@ -3,34 +3,47 @@
 #include <string.h>
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "bridge/aside.h"
 #include "bridge/mailbox.h"
 #include "bridge/sources.h"
 
 /* Larger than any list; a process that writes more into one is not Dovecot. */
 #define WRITTEN_LIMIT ((size_t)256 << 20)
 
+static const struct {
+    const char *name;
+    enum control_kind kind;
+} names[] = {
+    {"dovecot-uidlist", CONTROL_UIDLIST},
+    {"dovecot-uidlist.lock", CONTROL_UIDLIST_LOCK},
+    {"dovecot-uidlist.tmp", CONTROL_UIDLIST_TMP},
+    {"dovecot-keywords", CONTROL_KEYWORDS},
+    {"dovecot-keywords.lock", CONTROL_KEYWORDS_LOCK},
+    {"subscriptions", CONTROL_SUBSCRIPTIONS},
+    {"subscriptions.lock", CONTROL_SUBSCRIPTIONS_LOCK},
+    {"dovecot-acl", CONTROL_ACL},
+    {"dovecot-acl.lock", CONTROL_ACL_LOCK},
+    {"dovecot-acl-list", CONTROL_ACL_LIST},
+};
+
+#define NAME_COUNT (sizeof(names) / sizeof(names[0]))
+
 enum control_kind control_kind_of(struct span name)
 {
-    static const struct {
-        const char *name;
-        enum control_kind kind;
-    } names[] = {
-        {"dovecot-uidlist", CONTROL_UIDLIST},
-        {"dovecot-uidlist.lock", CONTROL_UIDLIST_LOCK},
-        {"dovecot-uidlist.tmp", CONTROL_UIDLIST_TMP},
-        {"dovecot-keywords", CONTROL_KEYWORDS},
-        {"dovecot-keywords.lock", CONTROL_KEYWORDS_LOCK},
-        {"subscriptions", CONTROL_SUBSCRIPTIONS},
-        {"subscriptions.lock", CONTROL_SUBSCRIPTIONS_LOCK},
-        {"dovecot-acl", CONTROL_ACL},
-        {"dovecot-acl.lock", CONTROL_ACL_LOCK},
-        {"dovecot-acl-list", CONTROL_ACL_LIST},
-    };
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+    for (size_t i = 0; i < NAME_COUNT; i++) {
         if (span_equals(name, names[i].name))
             return names[i].kind;
     }
     return CONTROL_NONE;
+}
+
+/* The name of KIND, which is not CONTROL_NONE. */
+static const char *control_name(enum control_kind kind)
+{
+    size_t i = 0;
+    while (i < NAME_COUNT - 1 && names[i].kind != kind)
+        i++;
+    return names[i].name;
 }
 
 /* Files that live in memory from their creation until they are renamed or unlinked. */
@@ -45,12 +58,15 @@ static bool is_subscription(enum control_kind kind)
     return kind == CONTROL_SUBSCRIPTIONS || kind == CONTROL_SUBSCRIPTIONS_LOCK;
 }
 
-/* Folders have no subscriptions: there the name is an ordinary one. */
+/* Folders have no subscriptions: there the name is an ordinary one; and in a converted mailbox all
+ * are. */
 static int enter(struct bridge *bridge, const struct caller *caller, const struct place *dir,
                  enum control_kind kind, struct mailbox **mailbox_r)
 {
     int result = mailbox_enter(bridge, caller, dir, mailbox_r);
-    if (result == 0 && is_subscription(kind) && !mailbox_is_inbox(*mailbox_r)) {
+    if (result < 0)
+        return result;
+    if ((*mailbox_r)->converted || (is_subscription(kind) && !mailbox_is_inbox(*mailbox_r))) {
         mailbox_leave(*mailbox_r);
         result = -ENOTDIR;
     }
@@ -136,11 +152,24 @@ static int add_if_there(struct mailbox *mailbox, const struct caller *caller,
     return result;
 }
 
+static void drop_control_names(struct dir_list *list)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        if (control_kind_of(dir_entry_name(list, &list->entries[i])) == CONTROL_NONE)
+            list->entries[kept++] = list->entries[i];
+    }
+    list->count = kept;
+}
+
 int control_list(struct bridge *bridge, const struct caller *caller, const struct place *dir,
                  struct dir_list *list)
 {
     struct mailbox *mailbox;
-    int result = mailbox_enter(bridge, caller, dir, &mailbox);
+    int result = enter(bridge, caller, dir, CONTROL_NONE, &mailbox);
+    if (result == -ENOTDIR)
+        return 0;
+    drop_control_names(list);
     if (result < 0)
         return 0;
     result = add_if_there(mailbox, caller, CONTROL_UIDLIST, "dovecot-uidlist", list);
@@ -301,33 +330,73 @@ int control_unlink(struct bridge *bridge, const struct caller *caller, const str
     return result;
 }
 
+/* What was begun before the mailbox was converted becomes the real file NAME. */
+static int put_into_real_file(struct mailbox *mailbox, enum control_kind from, const char *name)
+{
+    int result = control_file_reload(mailbox->file[from]);
+    if (result == 0)
+        result = home_replace(mailbox, name, buf_span(&mailbox->file[from]->content), NULL, NULL,
+                              NULL, NULL);
+    end_written(mailbox, from);
+    return result;
+}
+
+static int record_rename(struct mailbox *mailbox, enum control_kind from, enum control_kind to)
+{
+    int result = 0;
+    if (mailbox->file[from] != NULL)
+        result = control_file_reload(mailbox->file[from]);
+    if (result < 0)
+        return result;
+    if (from == CONTROL_UIDLIST_TMP && to == CONTROL_UIDLIST)
+        return uidlist_record_rewrite(mailbox);
+    if (from == CONTROL_KEYWORDS_LOCK && to == CONTROL_KEYWORDS)
+        return keywords_record(mailbox);
+    if (from == CONTROL_SUBSCRIPTIONS_LOCK && to == CONTROL_SUBSCRIPTIONS)
+        return subscriptions_record(mailbox);
+    if (from == CONTROL_ACL_LOCK && to == CONTROL_ACL)
+        return acl_record(mailbox);
+    return -EPERM;
+}
+
 int control_rename(struct bridge *bridge, const struct caller *caller, const struct place *dir,
                    enum control_kind from, enum control_kind to)
 {
     struct mailbox *mailbox;
-    int result = enter(bridge, caller, dir, from, &mailbox);
+    int result = mailbox_enter(bridge, caller, dir, &mailbox);
     if (result < 0)
         return result;
-    if (mailbox->file[from] != NULL)
-        result = control_file_reload(mailbox->file[from]);
-    if (result < 0)
-        ;
-    else if (from == CONTROL_UIDLIST_TMP && to == CONTROL_UIDLIST)
-        result = uidlist_record_rewrite(mailbox);
-    else if (from == CONTROL_KEYWORDS_LOCK && to == CONTROL_KEYWORDS)
-        result = keywords_record(mailbox);
-    else if (from == CONTROL_SUBSCRIPTIONS_LOCK && to == CONTROL_SUBSCRIPTIONS)
-        result = subscriptions_record(mailbox);
-    else if (from == CONTROL_ACL_LOCK && to == CONTROL_ACL)
-        result = acl_record(mailbox);
-    else
-        result = -EPERM;
+    bool is_ordinary = mailbox->converted || (is_subscription(from) && !mailbox_is_inbox(mailbox));
+    if (is_ordinary) {
+        result = mailbox->converted && mailbox->file[from] != NULL
+                     ? put_into_real_file(mailbox, from, control_name(to))
+                     : -ENOTDIR;
+        mailbox_leave(mailbox);
+        return result;
+    }
+    result = record_rename(mailbox, from, to);
     if (result < 0 && from == CONTROL_UIDLIST_TMP && result != -ESTALE)
         lock_end_writer(mailbox, caller);
     /* Also when it failed: Dovecot leaves the lock behind then, and would wait for it at its next
      * attempt. After ESTALE the kernel asks once more. */
     if (is_written_file(from) && from != CONTROL_UIDLIST_TMP && result != -ESTALE)
         end_written(mailbox, from);
+    mailbox_leave(mailbox);
+    return result;
+}
+
+int control_confirm_lock(struct bridge *bridge, const struct caller *caller,
+                         const struct place *dir, const char *path)
+{
+    struct mailbox *mailbox;
+    int result = mailbox_enter(bridge, caller, dir, &mailbox);
+    if (result < 0)
+        return result == -ENOTDIR ? 0 : result;
+    result = aside_look(mailbox, true);
+    if (result == 0 && !mailbox->converted) {
+        (void)store_unlink(bridge->store, path);
+        result = -EEXIST;
+    }
     mailbox_leave(mailbox);
     return result;
 }
@@ -516,10 +585,12 @@ int mailbox_before_rename(struct bridge *bridge, const struct caller *caller,
     int result = mailbox_enter(bridge, caller, place, &mailbox);
     if (result < 0)
         return result == -ENOTDIR ? 0 : result;
-    SOURCES_AUTO sources;
-    result = sources_load(mailbox, &sources);
-    if (result == 0 && sources.present[SOURCE_UIDDB] && !bridge->store->read_only)
-        result = keys_fix_guid(mailbox, &sources);
+    if (!mailbox->converted && !bridge->store->read_only) {
+        SOURCES_AUTO sources;
+        result = sources_load(mailbox, &sources);
+        if (result == 0 && sources.present[SOURCE_UIDDB])
+            result = keys_fix_guid(mailbox, &sources);
+    }
     mailbox_leave(mailbox);
     return result;
 }

@@ -24,6 +24,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/sort.h"
+#include "bridge/aside.h"
 #include "bridge/sources.h"
 #include "courier/name.h"
 
@@ -299,8 +300,11 @@ int grant_prepare(struct mailbox *mailbox, const struct caller *caller)
     }
     SOURCES_AUTO sources = {0};
     DIR_LIST_AUTO cur = DIR_LIST_EMPTY; /* holds the names that the sources come to point to */
-    /* NFS may remember that there was no uid database, which another server has made since. */
-    int result = store_ask_again(mailbox->bridge->store, mailbox->path);
+    /* NFS may remember that there was no uid database, which another server has made since; or that
+     * there was one, which courierctl has set aside. */
+    int result = aside_look(mailbox, true);
+    if (result == 0 && mailbox->converted)
+        result = -EEXIST;
     if (result == 0)
         result = sources_load(mailbox, &sources);
     if (result == 0 && sources.present[SOURCE_UIDDB])

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "bridge/aside.h"
 
 /* What mailboxes that nobody uses may take together. */
 #define IDLE_BYTES ((size_t)64 << 20)
@@ -223,6 +224,8 @@ static int look_at(struct mailbox *mailbox, const struct caller *caller, const c
     if (result == 0 && (!same_path || now - mailbox->looked_at >= LOOK_MILLISECONDS)) {
         mailbox->looked_at = INT64_MIN / 2;
         result = look_at_directory(mailbox, path);
+        if (result == 0)
+            result = aside_look(mailbox, false);
         if (result == 0)
             mailbox->looked_at = now;
     }

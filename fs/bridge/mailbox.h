@@ -101,9 +101,12 @@ struct mailbox {
     pthread_mutex_t mutex;
     char *path; /* where it was last time */
     struct stat dir;
-    int64_t looked_at;    /* when dir was taken, in milliseconds of the monotonic clock */
-    unsigned home_depth;  /* home_begin less home_end */
-    struct caller acting; /* whose rights the thread that holds the mutex uses */
+    int64_t looked_at;          /* when dir was taken, in milliseconds of the monotonic clock */
+    bool converted;             /* Dovecot's own files count here: see aside.c */
+    bool side_known;            /* and that stays so ... */
+    struct signature side_seen; /* ... while the directory looks like this */
+    unsigned home_depth;        /* home_begin less home_end */
+    struct caller acting;       /* whose rights the thread that holds the mutex uses */
     struct control_file *file[CONTROL_KIND_COUNT]; /* current ones, each one reference */
     struct view view;                              /* of file[CONTROL_UIDLIST]; empty without it */
     bool recalled;      /* the view comes from the cache and was not shown on this mount yet */
@@ -168,7 +171,8 @@ struct bridge {
 };
 
 /* Finds or makes the mailbox at DIR, locks its mutex and makes the thread act for it: as CALLER, or
- * as the owner of the directory if CALLER is root. -ENOTDIR if DIR has no cur. */
+ * as the owner of the directory if CALLER is root. -ENOTDIR if DIR has no cur. It may be a converted
+ * one. */
 int mailbox_enter(struct bridge *bridge, const struct caller *caller, const struct place *dir,
                   struct mailbox **mailbox_r);
 /* Unlocks it, after either of the two. */
@@ -255,7 +259,8 @@ int arrivals_note(struct mailbox *mailbox, const struct caller *caller, const ch
 int arrivals_record(struct mailbox *mailbox, const struct caller *caller);
 void arrivals_forget(struct mailbox *mailbox);
 
-/* grant.c: what happens once the lock was taken for CALLER. 0, or -errno: then it must be let go. */
+/* grant.c: what happens once the lock was taken for CALLER. 0, or -errno: then it must be let go.
+ * -EEXIST: the mailbox was converted meanwhile, and Dovecot's own lock is the one to take. */
 int grant_prepare(struct mailbox *mailbox, const struct caller *caller);
 
 /* uidlist_lock.c */

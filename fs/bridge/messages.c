@@ -1,4 +1,5 @@
-/* The names in `cur`: letters on the mount, none in the store. */
+/* The names in `cur`: letters on the mount, none in the store. In a converted mailbox they are the
+ * store's. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,11 +25,32 @@ static int stat_name(struct mailbox *mailbox, struct span name, struct stat *st_
     return result < 0 ? result : store_stat(mailbox->bridge->store, path.data, st_r);
 }
 
+static int load_letters(struct mailbox *mailbox)
+{
+    return mailbox->converted ? 0 : keywords_load(mailbox);
+}
+
+static void add_shown_name(struct buf *out, const struct mailbox *mailbox, struct span name)
+{
+    if (mailbox->converted)
+        buf_add_span(out, name);
+    else
+        letters_show(out, name, keywords_letters(&mailbox->keywords, name_base(name)));
+}
+
+static void add_store_name(struct buf *out, const struct mailbox *mailbox, struct span shown)
+{
+    if (mailbox->converted)
+        buf_add_span(out, shown);
+    else
+        letters_strip(out, shown);
+}
+
 /* Whether the store's NAME is shown as SHOWN at this moment. */
 static bool is_shown_as(const struct mailbox *mailbox, struct span name, struct span shown)
 {
     BUF_AUTO would_show = BUF_EMPTY;
-    letters_show(&would_show, name, keywords_letters(&mailbox->keywords, name_base(name)));
+    add_shown_name(&would_show, mailbox, name);
     return span_equal(buf_span(&would_show), shown);
 }
 
@@ -77,11 +99,11 @@ static int find_by_base(struct mailbox *mailbox, struct span base, struct buf *s
 static int find(struct mailbox *mailbox, struct span shown, bool exact, struct buf *store_name_r,
                 struct stat *st_r)
 {
-    int result = keywords_load(mailbox);
+    int result = load_letters(mailbox);
     if (result < 0)
         return result;
     BUF_AUTO name = BUF_EMPTY;
-    letters_strip(&name, shown);
+    add_store_name(&name, mailbox, shown);
     result = buf_error(&name);
     if (result == 0)
         result = stat_name(mailbox, buf_span(&name), st_r);
@@ -95,7 +117,7 @@ static int find(struct mailbox *mailbox, struct span shown, bool exact, struct b
         return result;
     bool by_base = !exact && name_base(shown).len == shown.len;
     /* The store's name may have lower-case letters that are not shown. */
-    bool by_letters = !mailbox->cur_listed || mailbox->foreign_letters;
+    bool by_letters = !mailbox->converted && (!mailbox->cur_listed || mailbox->foreign_letters);
     if (!by_base && !by_letters)
         return -ENOENT;
     result = find_by_base(mailbox, name_base(shown), store_name_r, st_r);
@@ -123,7 +145,7 @@ static int add_shown(const struct mailbox *mailbox, struct dir_list *list)
         const struct dir_entry *entry = &mailbox->cur.entries[i];
         struct span name = dir_entry_name(&mailbox->cur, entry);
         buf_clear(&shown);
-        letters_show(&shown, name, keywords_letters(&mailbox->keywords, name_base(name)));
+        add_shown_name(&shown, mailbox, name);
         int result = buf_error(&shown);
         if (result == 0)
             result = dir_list_add(list, buf_span(&shown), entry->ino, entry->type);
@@ -142,7 +164,7 @@ int message_list(struct bridge *bridge, const struct caller *caller, const struc
     int result = mailbox_enter(bridge, caller, place, &mailbox);
     if (result < 0)
         return result;
-    result = keywords_load(mailbox);
+    result = load_letters(mailbox);
     if (result == 0)
         result = list_cur(mailbox);
     if (result == 0)
@@ -205,7 +227,9 @@ int message_dir_times(struct bridge *bridge, const struct caller *caller, const 
     int result = mailbox_enter(bridge, caller, place, &mailbox);
     if (result < 0)
         return result == -ENOTDIR && !is_cur ? 0 : result;
-    if (is_cur) {
+    if (mailbox->converted) {
+        result = 0;
+    } else if (is_cur) {
         result = keywords_load(mailbox);
         uint64_t shown = mailbox->keywords.shown % 1000000000U;
         if (result == 0)
@@ -221,11 +245,12 @@ int message_dir_times(struct bridge *bridge, const struct caller *caller, const 
 
 static int prepare_target(struct mailbox *mailbox, struct span shown, struct buf *store_name_r)
 {
-    struct span base = name_base(shown);
-    int result = keywords_set(mailbox, base, letters_of(shown));
+    int result = 0;
+    if (!mailbox->converted)
+        result = keywords_set(mailbox, name_base(shown), letters_of(shown));
     if (result < 0)
         return result;
-    letters_strip(store_name_r, shown);
+    add_store_name(store_name_r, mailbox, shown);
     return buf_terminate(store_name_r);
 }
 
@@ -281,7 +306,7 @@ int message_rename(struct bridge *bridge, const struct caller *caller,
     if (result < 0)
         return result;
     result = rename_into(mailbox, from_path.data, span_of(to), flags, store_name_r);
-    if (result == 0)
+    if (result == 0 && !mailbox->converted)
         result = arrivals_note(mailbox, caller, from_path.data, span_of(to));
     mailbox_leave(mailbox);
     return result;
@@ -324,7 +349,8 @@ int message_arrived(struct bridge *bridge, const struct caller *caller, const st
     int result = mailbox_enter(bridge, caller, place, &mailbox);
     if (result < 0)
         return result == -ENOTDIR ? 0 : result;
-    result = arrivals_note(mailbox, caller, from, name);
+    if (!mailbox->converted)
+        result = arrivals_note(mailbox, caller, from, name);
     mailbox_leave(mailbox);
     return result;
 }
@@ -335,7 +361,8 @@ int message_sync(struct bridge *bridge, const struct caller *caller, const struc
     int result = mailbox_enter(bridge, caller, place, &mailbox);
     if (result < 0)
         return result == -ENOTDIR ? 0 : result;
-    result = arrivals_record(mailbox, caller);
+    if (!mailbox->converted)
+        result = arrivals_record(mailbox, caller);
     mailbox_leave(mailbox);
     return result;
 }

@@ -338,7 +338,7 @@ int lock_create(struct mailbox *mailbox, const struct caller *caller, const char
     begin_hold(mailbox);
     if (result == 0)
         result = lock_lookup(mailbox, caller, file_r);
-    mailbox->grant_failed = result < 0;
+    mailbox->grant_failed = result < 0 && result != -EEXIST;
     if (result < 0) {
         (void)caller_become(&mailbox->acting);
         if (lock->held)

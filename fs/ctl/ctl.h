@@ -9,3 +9,4 @@ int ctl_usage(const char *synopsis);
 
 int ctl_status(int argc, char **argv);
 int ctl_survey(int argc, char **argv);
+int ctl_convert(int argc, char **argv);

@@ -13,6 +13,9 @@ static const struct command {
      "                      refused mailboxes (root only)\n"},
     {"survey", ctl_survey,
      "survey STORE        counts users, mailboxes, messages and bytes; reads only\n"},
+    {"convert", ctl_convert,
+     "convert STORE [ACCOUNT...]\n"
+     "                      writes Dovecot's files for real and sets Courier's aside\n"},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

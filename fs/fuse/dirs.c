@@ -80,16 +80,6 @@ static bool is_mailbox(const struct dir_list *list)
     return false;
 }
 
-static void drop_control_names(struct dir_list *list)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < list->count; i++) {
-        if (control_kind_of(dir_entry_name(list, &list->entries[i])) == CONTROL_NONE)
-            list->entries[kept++] = list->entries[i];
-    }
-    list->count = kept;
-}
-
 static void show_inodes(const struct fs *fs, dev_t device, struct dir_list *list)
 {
     for (size_t i = 0; i < list->count; i++)
@@ -123,10 +113,7 @@ static int list_other(struct fs *fs, const struct caller *caller, const struct d
     if (error != 0)
         return error;
     show_inodes(fs, dir->node->device, list_r);
-    if (!is_mailbox(list_r))
-        return 0;
-    drop_control_names(list_r);
-    return control_list(fs->bridge, caller, &dir->place, list_r);
+    return is_mailbox(list_r) ? control_list(fs->bridge, caller, &dir->place, list_r) : 0;
 }
 
 /* Makes the listing anew. */

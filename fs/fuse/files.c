@@ -184,6 +184,10 @@ static int create_store(struct fs *fs, const struct caller *caller, const struct
     AUTO_FD fd = store_open(fs->store, path, flags, mode);
     if (fd < 0)
         return fd;
+    if (slot->control == CONTROL_UIDLIST_LOCK)
+        error = control_confirm_lock(fs->bridge, caller, &slot->dir.place, path);
+    if (error != 0)
+        return error;
     struct stat st;
     error = store_fstat(fs->store, fd, &st);
     if (error == 0)

@@ -28,7 +28,7 @@ static double at_most_one_second(const struct fs *fs)
 
 double fs_entry_timeout(const struct fs *fs, const struct node *node)
 {
-    if (node->kind != NODE_STORE)
+    if (node->kind != NODE_STORE || node->role == ROLE_CONTROL)
         return 0;
     return node->role == ROLE_FILE ? at_most_one_second(fs) : fs->attr_timeout;
 }
@@ -42,6 +42,7 @@ double fs_attr_timeout(const struct fs *fs, const struct node *node)
     case ROLE_CUR:
     case ROLE_NEW:
         /* Dovecot sees new mail and changed flags by these times. */
+    case ROLE_CONTROL:
         return 0;
     case ROLE_DIR:
     case ROLE_TMP:

@@ -6,6 +6,7 @@
 #include "courier/name.h"
 #include "fuse/control.h"
 #include "fuse/status.h"
+#include "store/file.h"
 
 int directory_locate(struct fs *fs, struct node *node, struct directory *dir_r)
 {
@@ -128,6 +129,19 @@ static int lookup_file(struct fs *fs, const struct caller *caller, const struct 
     return lookup_enter(fs, caller, &slot->dir, span_of(slot->name), NULL, entry_r);
 }
 
+/* Dovecots of several nodes share it: what NFS remembers of it will not do. */
+static int lookup_real_control(struct fs *fs, const struct caller *caller, const struct slot *slot,
+                               struct fuse_entry_param *entry_r)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    int error = directory_child(&slot->dir, slot->name, path);
+    if (error == 0)
+        error = store_stat_now(fs->store, path, &st);
+    return error != 0 ? error
+                      : lookup_enter(fs, caller, &slot->dir, span_of(slot->name), &st, entry_r);
+}
+
 int lookup_name(struct fs *fs, const struct caller *caller, struct node *dir, const char *name,
                 struct fuse_entry_param *entry_r)
 {
@@ -145,7 +159,7 @@ int lookup_name(struct fs *fs, const struct caller *caller, struct node *dir, co
         return lookup_message(fs, caller, &slot, entry_r);
     case SLOT_CONTROL:
         error = control_find(fs, caller, &slot, entry_r);
-        return error == -ENOTDIR ? lookup_file(fs, caller, &slot, entry_r) : error;
+        return error == -ENOTDIR ? lookup_real_control(fs, caller, &slot, entry_r) : error;
     case SLOT_FILE:
         break;
     }

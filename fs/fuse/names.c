@@ -117,6 +117,8 @@ int names_link(struct fs *fs, const struct caller *caller, struct node *node, st
     error = new_name(fs, caller, dir, name, true, &slot, &store_name, path);
     if (error == 0)
         error = store_link(fs->store, from, path);
+    if (error == 0 && slot.control == CONTROL_UIDLIST_LOCK)
+        error = control_confirm_lock(fs->bridge, caller, &slot.dir.place, path);
     return error != 0 ? error
                       : lookup_enter(fs, caller, &slot.dir, buf_span(&store_name), NULL, entry_r);
 }

@@ -124,7 +124,8 @@ static enum node_role role_of(const struct node *parent, struct span name, mode_
     }
     if (type == S_IFREG && (parent->role == ROLE_CUR || parent->role == ROLE_NEW))
         return ROLE_MESSAGE;
-    return ROLE_FILE;
+    bool is_control = type == S_IFREG && control_kind_of(name) != CONTROL_NONE;
+    return is_control ? ROLE_CONTROL : ROLE_FILE;
 }
 
 static struct node *find_name(struct node_table *table, const struct node *parent, struct span name)

@@ -27,6 +27,7 @@ enum node_role {
     ROLE_NEW,
     ROLE_TMP,
     ROLE_MESSAGE, /* a regular file in cur or new */
+    ROLE_CONTROL, /* a regular file of the store with a control file's name: of a converted mailbox */
 };
 
 struct open_file;

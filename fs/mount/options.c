@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/span.h"
 #include "mount/mounts.h"
+#include "mount/state_dir.h"
 
 #define SMALLEST_CACHE ((uint64_t)1 << 20)
 #define LONGEST_TIMEOUT 86400.0
@@ -211,9 +212,7 @@ static bool name_state_dir(struct options *options)
     if (options->state_dir != NULL)
         return true;
     BUF_AUTO path = BUF_EMPTY;
-    buf_add_string(&path, "/var/cache/courierfs/");
-    for (const char *at = options->store + 1; *at != '\0'; at++)
-        buf_add_char(&path, *at == '/' ? '-' : *at);
+    state_dir_add_name(&path, options->store, "");
     if (buf_terminate(&path) != 0)
         return false;
     options->state_dir = strdup(path.data);

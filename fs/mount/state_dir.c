@@ -24,6 +24,13 @@ static void make_parents(const char *path)
     }
 }
 
+void state_dir_add_name(struct buf *out, const char *store, const char *who)
+{
+    buf_printf(out, "/var/cache/courierfs/%s%s", who, who[0] == '\0' ? "" : "-");
+    for (const char *at = store + 1; *at != '\0'; at++)
+        buf_add_char(out, *at == '/' ? '-' : *at);
+}
+
 static int open_checked(const char *path)
 {
     make_parents(path);

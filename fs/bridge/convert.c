@@ -1,0 +1,471 @@
+/* One mailbox becomes Dovecot's.
+ *
+ * The problem. What a client holds (UIDVALIDITY, UIDs, UIDLs, keywords) must be the same before and
+ * after, whoever is connected meanwhile, wherever a crash stops it; and nobody may ever see half of
+ * either side.
+ *
+ * So nothing is computed here. Under Courier's lock, taken as Dovecot takes it through the mount, all
+ * files get their UIDs (grant.c), and then Dovecot's files are written with what the mount shows at
+ * this moment: a session on a mount reads the same bytes before and after. In this order:
+ *
+ *   1. names in `cur` get the letters of their keywords. Courier does not see them;
+ *   2. dovecot-keywords, dovecot-acl, subscriptions, dovecot-uidlist are written, each durably. The
+ *      mount hides them, Courier ignores them;
+ *   3. the uid database moves into courierfs-aside: from here on the mailbox is Dovecot's (aside.c);
+ *   4. Courier's other files follow, and names that lost their letters meanwhile get them again.
+ *
+ * A crash before 3 leaves Courier's mailbox, in which the next attempt finds some work done; one after
+ * it leaves Dovecot's, complete, with leftovers that the next attempt takes away. If a session changes
+ * flags meanwhile (Courier, without a lock) a name is gone when it is renamed: the listing is repeated.
+ *
+ * Rejected: a list of steps to be replayed after a crash (a mailbox would be nobody's until somebody
+ * replays it); writing from the parsed uid database directly (two programs that must agree for ever on
+ * UIDLs, order and keyword letters are one too many). */
+#include "bridge/convert.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "bridge/aside.h"
+#include "bridge/sources.h"
+#include "courier/name.h"
+#include "dovecot/letters.h"
+
+/* A lock of a host that died is stale after two minutes. */
+#define LOCK_PATIENCE 150
+#define LOCK_RETRY_MS 100
+#define LISTINGS 10
+
+/* ---- Dovecot's files ------------------------------------------------------------------------- */
+
+/* Owner and mode of what Dovecot would make here. */
+static struct stat made_here(const struct mailbox *mailbox)
+{
+    struct stat st = mailbox->dir;
+    st.st_mode &= 0666;
+    return st;
+}
+
+static int write_file(struct mailbox *mailbox, const char *name, struct span content)
+{
+    BUF_AUTO there = BUF_EMPTY;
+    struct stat st;
+    if (home_read(mailbox, name, &there, &st) == 0 && span_equal(buf_span(&there), content))
+        return 0;
+    const struct stat like = made_here(mailbox);
+    return home_replace(mailbox, name, content, &like, NULL, NULL, NULL);
+}
+
+/* Whether a dovecot-uidlist that is there names every message as the view does, or not at all. */
+static int check_earlier_list(struct mailbox *mailbox)
+{
+    BUF_AUTO text = BUF_EMPTY;
+    struct stat st;
+    int result = home_read(mailbox, "dovecot-uidlist", &text, &st);
+    if (result == -ENOENT)
+        return 0;
+    if (result < 0)
+        return result;
+    struct view earlier;
+    result = view_init(&earlier, &text);
+    if (result == -EUCLEAN)
+        return 0; /* Dovecot itself would not believe it */
+    if (result < 0)
+        return result;
+    if (earlier.uidvalidity != mailbox->view.uidvalidity && earlier.count > 0)
+        result = -EEXIST;
+    for (size_t i = 0; result == 0 && i < earlier.count; i++) {
+        const struct uidlist_record record = view_record_at(&earlier, i);
+        struct uidlist_record now;
+        if (view_find_base(&mailbox->view, record.base, &now) && now.uid != record.uid)
+            result = -EEXIST;
+    }
+    view_release(&earlier);
+    return result;
+}
+
+/* The list as it is shown, without the lines of messages that are gone. */
+static int format_list(struct mailbox *mailbox, const struct dir_list *cur, struct buf *out,
+                       struct conversion *done)
+{
+    struct span rest = buf_span(mailbox->view.text);
+    struct span line;
+    bool complete;
+    BUF_AUTO scratch = BUF_EMPTY;
+    struct uidlist_header header;
+    if (!span_next_line(&rest, &line, &complete))
+        return -EIO;
+    int result = uidlist_parse_header(line, &scratch, &header);
+    if (result < 0)
+        return result;
+    uint32_t implied = view_implied_next(&mailbox->view);
+    if (implied > header.uidnext)
+        header.uidnext = implied;
+    uidlist_format_header(out, &header);
+    done->uidvalidity = header.uidvalidity;
+    done->uidnext = header.uidnext;
+    for (size_t i = 0; i < mailbox->view.count; i++) {
+        const struct uidlist_record record = view_record_at(&mailbox->view, i);
+        struct span uidl;
+        if (dir_list_find_base(cur, record.base) == NULL)
+            continue;
+        uidlist_format_record(out, &record);
+        done->messages++;
+        done->uidls += uidlist_find_key(record.keys, 'P', &uidl);
+    }
+    return buf_error(out);
+}
+
+/* Writes what a lookup answers under the file's own name; what is not shown is not written. */
+static int write_shown(struct mailbox *mailbox, const char *name, int shown,
+                       struct control_file *file)
+{
+    if (shown < 0)
+        return shown == -ENOENT || shown == -ENOTDIR ? 0 : shown;
+    int result = write_file(mailbox, name, buf_span(&file->content));
+    control_unref(file);
+    return result;
+}
+
+static int write_files(struct mailbox *mailbox, struct span list)
+{
+    struct control_file *file = NULL;
+    int shown = keywords_lookup(mailbox, &file);
+    int result = write_shown(mailbox, "dovecot-keywords", shown, file);
+    if (result == 0) {
+        shown = acl_lookup(mailbox, &file);
+        result = write_shown(mailbox, "dovecot-acl", shown, file);
+    }
+    if (result == 0 && mailbox_is_inbox(mailbox)) {
+        shown = subscriptions_lookup(mailbox, &file);
+        result = write_shown(mailbox, "subscriptions", shown, file);
+    }
+    if (result == 0)
+        result = write_file(mailbox, "dovecot-uidlist", list);
+    return result;
+}
+
+/* ---- letters --------------------------------------------------------------------------------- */
+
+static int list_cur(struct mailbox *mailbox, struct buf *path_r, struct dir_list *cur_r)
+{
+    int result = store_join(path_r, mailbox->path, "cur");
+    return result < 0 ? result : store_list_messages(mailbox->bridge->store, path_r->data, cur_r);
+}
+
+static int rename_in(struct mailbox *mailbox, const char *cur, struct span from, struct span to)
+{
+    BUF_AUTO from_path = BUF_EMPTY;
+    BUF_AUTO to_path = BUF_EMPTY;
+    buf_printf(&from_path, "%s/%.*s", cur, SPAN_FMT(from));
+    buf_printf(&to_path, "%s/%.*s", cur, SPAN_FMT(to));
+    int result = buf_terminate(&from_path);
+    if (result == 0)
+        result = buf_terminate(&to_path);
+    return result < 0 ? result
+                      : store_rename(mailbox->bridge->store, from_path.data, to_path.data, 0);
+}
+
+/* One pass over `cur`: every name becomes what the mount shows. How many were gone; -errno. */
+static int rename_pass(struct mailbox *mailbox, size_t *renamed)
+{
+    DIR_LIST_AUTO cur = DIR_LIST_EMPTY;
+    BUF_AUTO path = BUF_EMPTY;
+    BUF_AUTO shown = BUF_EMPTY;
+    int result = list_cur(mailbox, &path, &cur);
+    int gone = 0;
+    size_t renamed_before = *renamed;
+    for (size_t i = 0; result == 0 && i < cur.count; i++) {
+        struct span name = dir_entry_name(&cur, &cur.entries[i]);
+        buf_clear(&shown);
+        letters_show(&shown, name, keywords_letters(&mailbox->keywords, name_base(name)));
+        result = buf_error(&shown);
+        if (result < 0 || span_equal(buf_span(&shown), name))
+            continue;
+        result = rename_in(mailbox, path.data, name, buf_span(&shown));
+        *renamed += result == 0;
+        gone += result == -ENOENT;
+        if (result == -ENOENT)
+            result = 0;
+    }
+    if (result == 0 && *renamed > renamed_before)
+        result = store_sync_directory(mailbox->bridge->store, path.data);
+    return result < 0 ? result : gone;
+}
+
+static int put_letters_into_names(struct mailbox *mailbox, size_t *renamed)
+{
+    int gone = 1;
+    for (int i = 0; gone > 0 && i < LISTINGS; i++)
+        gone = rename_pass(mailbox, renamed);
+    return gone > 0 ? -EAGAIN : gone;
+}
+
+static void count_keywords(const struct mailbox *mailbox, const struct dir_list *cur,
+                           struct conversion *done)
+{
+    for (size_t i = 0; i < mailbox->keywords.count; i++) {
+        const struct keyword_entry *entry = &mailbox->keywords.entries[i];
+        struct span base = keyword_entry_base(&mailbox->keywords, (uint32_t)i);
+        if (dir_list_find_base(cur, base) == NULL)
+            continue;
+        done->keywords += entry->letters != 0 || entry->extra != NULL;
+        done->unsaid += entry->extra != NULL;
+    }
+}
+
+/* ---- setting aside --------------------------------------------------------------------------- */
+
+static int make_aside(struct mailbox *mailbox)
+{
+    BUF_AUTO path = BUF_EMPTY;
+    int result = store_join(&path, mailbox->path, ASIDE_DIRECTORY);
+    if (result == 0)
+        result = store_mkdir(mailbox->bridge->store, path.data, mailbox->dir.st_mode & 0777);
+    return result == -EEXIST ? 0 : result;
+}
+
+/* Moves NAME into courierfs-aside. 0 also if it is not there. */
+static int set_aside(struct mailbox *mailbox, const char *name)
+{
+    BUF_AUTO from = BUF_EMPTY;
+    BUF_AUTO to = BUF_EMPTY;
+    BUF_AUTO below = BUF_EMPTY;
+    buf_printf(&below, ASIDE_DIRECTORY "/%s", name);
+    int result = buf_terminate(&below);
+    if (result == 0)
+        result = store_join(&from, mailbox->path, name);
+    if (result == 0)
+        result = store_join(&to, mailbox->path, below.data);
+    if (result == 0)
+        result = store_rename(mailbox->bridge->store, from.data, to.data, 0);
+    return result == -ENOENT ? 0 : result;
+}
+
+static int sync_both(struct mailbox *mailbox)
+{
+    BUF_AUTO path = BUF_EMPTY;
+    int result = store_join(&path, mailbox->path, ASIDE_DIRECTORY);
+    if (result == 0)
+        result = store_sync_directory(mailbox->bridge->store, path.data);
+    if (result == 0)
+        result = store_sync_directory(mailbox->bridge->store, mailbox->path);
+    return result;
+}
+
+/* What is left of Courier's, and of ours, in a mailbox that is Dovecot's. What is set aside already and
+ * comes again was made by a Courier that was started afterwards: it stays where it is, to be seen. */
+static int set_leftovers_aside(struct mailbox *mailbox)
+{
+    static const char *const names[] = {
+        "courierpop3dsizelist",  KEYWORD_DIRECTORY,    "courierimapacl", "courierimaphieracl",
+        "courierimapsubscribed", KEYWORD_LETTERS_FILE, KEYS_FILE,
+    };
+    int result = 0;
+    for (size_t i = 0; result == 0 && i < sizeof(names) / sizeof(names[0]); i++) {
+        BUF_AUTO name = BUF_EMPTY;
+        BUF_AUTO there = BUF_EMPTY;
+        struct stat st;
+        buf_printf(&name, ASIDE_DIRECTORY "/%s", names[i]);
+        result = buf_terminate(&name);
+        if (result == 0)
+            result = store_join(&there, mailbox->path, name.data);
+        if (result == 0)
+            result = store_stat(mailbox->bridge->store, there.data, &st);
+        if (result == -ENOENT)
+            result = set_aside(mailbox, names[i]);
+    }
+    return result < 0 ? result : sync_both(mailbox);
+}
+
+/* Dovecot's list of folders that others may see: it makes a new one. */
+static int drop_acl_list(struct mailbox *mailbox)
+{
+    BUF_AUTO path = BUF_EMPTY;
+    int result = store_join(&path, mailbox->path, "dovecot-acl-list");
+    if (result == 0 && mailbox_is_inbox(mailbox))
+        result = store_unlink(mailbox->bridge->store, path.data);
+    return result == -ENOENT ? 0 : result;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+
+/* 0, -EBUSY, or -errno. */
+static int take_lock(struct mailbox *mailbox, const struct caller *caller)
+{
+    const struct timespec pause = {.tv_nsec = LOCK_RETRY_MS * 1000000L};
+    int result = -EEXIST;
+    for (int i = 0; result == -EEXIST && i < LOCK_PATIENCE * 1000 / LOCK_RETRY_MS; i++) {
+        struct control_file *file;
+        if (i > 0)
+            nanosleep(&pause, NULL);
+        result = lock_create(mailbox, caller, NULL, &file);
+        if (result == 0)
+            control_unref(file);
+        else if (result == -EEXIST && mailbox->converted)
+            return 0;
+    }
+    return result == -EEXIST ? -EBUSY : result;
+}
+
+static int switch_over(struct mailbox *mailbox, const struct conversion_options *options)
+{
+    int result = make_aside(mailbox);
+    if (result == 0 && options->before_switch != NULL)
+        result = options->before_switch(options->arg);
+    if (result == 0)
+        result = caller_become(&mailbox->acting);
+    if (result == 0)
+        result = lock_still_ours(mailbox->bridge->store, mailbox->path, &mailbox->lock.identity);
+    if (result == 0)
+        result = set_aside(mailbox, source_name(SOURCE_UIDDB));
+    return result < 0 ? result : sync_both(mailbox);
+}
+
+static int convert_locked(struct mailbox *mailbox, const struct conversion_options *options,
+                          struct conversion *done)
+{
+    DIR_LIST_AUTO cur = DIR_LIST_EMPTY;
+    BUF_AUTO path = BUF_EMPTY;
+    BUF_AUTO list = BUF_EMPTY;
+    int result = uidlist_settle_order(mailbox);
+    if (result == 0)
+        result = list_cur(mailbox, &path, &cur);
+    if (result == 0)
+        result = format_list(mailbox, &cur, &list, done);
+    if (result == 0)
+        count_keywords(mailbox, &cur, done);
+    if (result == 0 && !options->overwrite)
+        result = check_earlier_list(mailbox);
+    if (result < 0 || options->dry_run)
+        return result;
+    result = put_letters_into_names(mailbox, &done->renamed);
+    if (result == 0)
+        result = write_files(mailbox, buf_span(&list));
+    if (result == 0)
+        result = drop_acl_list(mailbox);
+    if (result == 0)
+        result = switch_over(mailbox, options);
+    if (result == 0)
+        result = set_leftovers_aside(mailbox);
+    if (result == 0)
+        result = put_letters_into_names(mailbox, &done->renamed);
+    return result;
+}
+
+int mailbox_convert(struct bridge *bridge, const struct caller *caller, const struct place *dir,
+                    const struct conversion_options *options, struct conversion *done_r)
+{
+    struct mailbox *mailbox;
+    *done_r = (struct conversion){.already = false};
+    int result = mailbox_enter(bridge, caller, dir, &mailbox);
+    if (result < 0)
+        return result;
+    if (!mailbox->converted)
+        result = take_lock(mailbox, caller);
+    if (result == 0 && !mailbox->converted) {
+        result = convert_locked(mailbox, options, done_r);
+        int released = lock_unlink(mailbox, caller);
+        if (result == 0)
+            result = released;
+        if (result == 0 && !options->dry_run)
+            result = aside_look(mailbox, true);
+    } else if (result == 0) {
+        done_r->already = true;
+        if (!options->dry_run)
+            result = set_leftovers_aside(mailbox);
+    }
+    mailbox_leave(mailbox);
+    return result;
+}
+
+int mailbox_is_converted(struct bridge *bridge, const struct caller *caller,
+                         const struct place *dir, bool *converted_r)
+{
+    struct mailbox *mailbox;
+    int result = mailbox_enter(bridge, caller, dir, &mailbox);
+    if (result < 0)
+        return result;
+    result = aside_look(mailbox, true);
+    *converted_r = mailbox->converted;
+    mailbox_leave(mailbox);
+    return result;
+}
+
+/* ---- Courier's log-in ------------------------------------------------------------------------ */
+
+/* Courier 5.0.13, imapd and courierpop3d alike, runs this at each log-in, after its greeting is due and
+ * before any command, with the client as standard output; what it answers with its exit status is
+ * ignored (seen). So it says why, and ends the server. */
+static const char closing_text[] =
+    "#!/bin/sh\n"
+    "# Made by courierctl convert. This account's mailboxes are Dovecot's now: Courier must not\n"
+    "# serve them any more, it would give every message a new UID. courierctl revert takes this "
+    "away.\n"
+    "case $(cat /proc/$PPID/comm) in\n"
+    "courierpop3d) printf -- '-ERR [SYS/PERM] This account was converted to Dovecot.\\r\\n' ;;\n"
+    "*) printf '* BYE This account was converted to Dovecot.\\r\\n' ;;\n"
+    "esac\n"
+    "kill -9 $PPID\n";
+
+#define LOGIN_HOOK "loginexec"
+
+static int is_closed(struct mailbox *mailbox, bool *closed_r, bool *there_r)
+{
+    BUF_AUTO text = BUF_EMPTY;
+    struct stat st;
+    int result = home_read(mailbox, LOGIN_HOOK, &text, &st);
+    *there_r = result != -ENOENT;
+    *closed_r = result == 0 && span_equals(buf_span(&text), closing_text);
+    return result == -ENOENT || result == -EFBIG || result == -EINVAL ? 0 : result;
+}
+
+int account_close_to_courier(struct bridge *bridge, const struct caller *caller,
+                             const struct place *dir)
+{
+    struct mailbox *mailbox;
+    int result = mailbox_enter(bridge, caller, dir, &mailbox);
+    if (result < 0)
+        return result;
+    bool closed = false;
+    bool there = false;
+    result = is_closed(mailbox, &closed, &there);
+    if (result == 0 && there && !closed)
+        result = make_aside(mailbox);
+    if (result == 0 && there && !closed)
+        result = set_aside(mailbox, LOGIN_HOOK);
+    if (result == 0 && !closed) {
+        struct stat like = mailbox->dir;
+        like.st_mode &= 0777;
+        result = home_replace(mailbox, LOGIN_HOOK, span_of(closing_text), &like, NULL, NULL, NULL);
+    }
+    mailbox_leave(mailbox);
+    return result;
+}
+
+int account_open_to_courier(struct bridge *bridge, const struct caller *caller,
+                            const struct place *dir)
+{
+    struct mailbox *mailbox;
+    int result = mailbox_enter(bridge, caller, dir, &mailbox);
+    if (result < 0)
+        return result;
+    bool closed = false;
+    bool there = false;
+    BUF_AUTO hook = BUF_EMPTY;
+    BUF_AUTO former = BUF_EMPTY;
+    result = is_closed(mailbox, &closed, &there);
+    if (result == 0)
+        result = store_join(&hook, mailbox->path, LOGIN_HOOK);
+    if (result == 0)
+        result = store_join(&former, mailbox->path, ASIDE_DIRECTORY "/" LOGIN_HOOK);
+    if (result == 0 && closed)
+        result = store_rename(bridge->store, former.data, hook.data, 0);
+    if (result == -ENOENT)
+        result = store_unlink(bridge->store, hook.data);
+    mailbox_leave(mailbox);
+    return result;
+}
