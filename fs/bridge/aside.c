@@ -23,6 +23,7 @@
 #include <errno.h>
 #include <string.h>
 #include "base/cleanup.h"
+#include "bridge/sources.h"
 
 /* 0 with *there_r; -errno. */
 static int is_there(struct store *store, const char *dir, const char *name, bool *there_r)
@@ -124,4 +125,100 @@ int aside_look(struct mailbox *mailbox, bool now)
     mailbox->side_known = certain && !now;
     mailbox->side_seen = dir;
     return 0;
+}
+
+/* ---- the directory --------------------------------------------------------------------------- */
+
+const char *aside_courier_name(size_t n)
+{
+    static const char *const names[] = {
+        "courierpop3dsizelist",  KEYWORD_DIRECTORY,    "courierimapacl", "courierimaphieracl",
+        "courierimapsubscribed", KEYWORD_LETTERS_FILE, KEYS_FILE,
+    };
+    return n < sizeof(names) / sizeof(names[0]) ? names[n] : NULL;
+}
+
+const char *aside_dovecot_name(size_t n)
+{
+    static const char *const names[] = {
+        "dovecot-uidlist",
+        "dovecot-keywords",
+        "subscriptions",
+        "dovecot-acl",
+    };
+    return n < sizeof(names) / sizeof(names[0]) ? names[n] : NULL;
+}
+
+int aside_make(struct mailbox *mailbox)
+{
+    BUF_AUTO path = BUF_EMPTY;
+    int result = store_join(&path, mailbox->path, ASIDE_DIRECTORY);
+    if (result == 0)
+        result = store_mkdir(mailbox->bridge->store, path.data, mailbox->dir.st_mode & 0777);
+    return result == -EEXIST ? 0 : result;
+}
+
+/* NAME's path in the mailbox and in the directory, terminated. */
+static int both_paths(const struct mailbox *mailbox, const char *name, struct buf *own_r,
+                      struct buf *aside_r)
+{
+    BUF_AUTO below = BUF_EMPTY;
+    int result = store_join(&below, ASIDE_DIRECTORY, name);
+    if (result == 0)
+        result = store_join(own_r, mailbox->path, name);
+    return result < 0 ? result : store_join(aside_r, mailbox->path, below.data);
+}
+
+int aside_has(struct mailbox *mailbox, const char *name, bool *there_r)
+{
+    BUF_AUTO own = BUF_EMPTY;
+    BUF_AUTO aside = BUF_EMPTY;
+    int result = both_paths(mailbox, name, &own, &aside);
+    return result < 0 ? result : is_there(mailbox->bridge->store, ".", aside.data, there_r);
+}
+
+int aside_put(struct mailbox *mailbox, const char *name)
+{
+    BUF_AUTO own = BUF_EMPTY;
+    BUF_AUTO aside = BUF_EMPTY;
+    int result = both_paths(mailbox, name, &own, &aside);
+    if (result == 0)
+        result = store_rename(mailbox->bridge->store, own.data, aside.data, 0);
+    return result == -ENOENT ? 0 : result < 0 ? result : 1;
+}
+
+int aside_take(struct mailbox *mailbox, const char *name)
+{
+    BUF_AUTO own = BUF_EMPTY;
+    BUF_AUTO aside = BUF_EMPTY;
+    int result = both_paths(mailbox, name, &own, &aside);
+    if (result == 0)
+        result = store_rename(mailbox->bridge->store, aside.data, own.data, 0);
+    return result == -ENOENT ? 0 : result < 0 ? result : 1;
+}
+
+int aside_exchange(struct mailbox *mailbox, const char *name)
+{
+    BUF_AUTO own = BUF_EMPTY;
+    BUF_AUTO aside = BUF_EMPTY;
+    BUF_AUTO strange = BUF_EMPTY;
+    int result = both_paths(mailbox, name, &own, &aside);
+    if (result == 0) {
+        buf_printf(&strange, "%s.strange", aside.data);
+        result = buf_terminate(&strange);
+    }
+    if (result == 0)
+        result = store_rename(mailbox->bridge->store, own.data, strange.data, 0);
+    return result < 0 ? result : aside_take(mailbox, name);
+}
+
+int aside_sync(struct mailbox *mailbox)
+{
+    BUF_AUTO path = BUF_EMPTY;
+    int result = store_join(&path, mailbox->path, ASIDE_DIRECTORY);
+    if (result == 0)
+        result = store_sync_directory(mailbox->bridge->store, path.data);
+    if (result == 0)
+        result = store_sync_directory(mailbox->bridge->store, mailbox->path);
+    return result;
 }

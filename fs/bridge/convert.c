@@ -30,14 +30,12 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "bridge/aside.h"
+#include "bridge/cur_names.h"
 #include "bridge/sources.h"
-#include "courier/name.h"
-#include "dovecot/letters.h"
 
 /* A lock of a host that died is stale after two minutes. */
 #define LOCK_PATIENCE 150
 #define LOCK_RETRY_MS 100
-#define LISTINGS 10
 
 /* ---- Dovecot's files ------------------------------------------------------------------------- */
 
@@ -119,12 +117,17 @@ static int format_list(struct mailbox *mailbox, const struct dir_list *cur, stru
     return buf_error(out);
 }
 
-/* Writes what a lookup answers under the file's own name; what is not shown is not written. */
+/* Writes what a lookup answers under the file's own name. Where nothing is shown, what an earlier
+ * attempt left must not begin to count: it is set aside. */
 static int write_shown(struct mailbox *mailbox, const char *name, int shown,
                        struct control_file *file)
 {
+    if (shown == -ENOENT || shown == -ENOTDIR) {
+        int moved = aside_put(mailbox, name);
+        return moved < 0 ? moved : 0;
+    }
     if (shown < 0)
-        return shown == -ENOENT || shown == -ENOTDIR ? 0 : shown;
+        return shown;
     int result = write_file(mailbox, name, buf_span(&file->content));
     control_unref(file);
     return result;
@@ -133,8 +136,12 @@ static int write_shown(struct mailbox *mailbox, const char *name, int shown,
 static int write_files(struct mailbox *mailbox, struct span list)
 {
     struct control_file *file = NULL;
-    int shown = keywords_lookup(mailbox, &file);
-    int result = write_shown(mailbox, "dovecot-keywords", shown, file);
+    int shown = 0;
+    int result = aside_make(mailbox);
+    if (result == 0) {
+        shown = keywords_lookup(mailbox, &file);
+        result = write_shown(mailbox, "dovecot-keywords", shown, file);
+    }
     if (result == 0) {
         shown = acl_lookup(mailbox, &file);
         result = write_shown(mailbox, "dovecot-acl", shown, file);
@@ -146,62 +153,6 @@ static int write_files(struct mailbox *mailbox, struct span list)
     if (result == 0)
         result = write_file(mailbox, "dovecot-uidlist", list);
     return result;
-}
-
-/* ---- letters --------------------------------------------------------------------------------- */
-
-static int list_cur(struct mailbox *mailbox, struct buf *path_r, struct dir_list *cur_r)
-{
-    int result = store_join(path_r, mailbox->path, "cur");
-    return result < 0 ? result : store_list_messages(mailbox->bridge->store, path_r->data, cur_r);
-}
-
-static int rename_in(struct mailbox *mailbox, const char *cur, struct span from, struct span to)
-{
-    BUF_AUTO from_path = BUF_EMPTY;
-    BUF_AUTO to_path = BUF_EMPTY;
-    buf_printf(&from_path, "%s/%.*s", cur, SPAN_FMT(from));
-    buf_printf(&to_path, "%s/%.*s", cur, SPAN_FMT(to));
-    int result = buf_terminate(&from_path);
-    if (result == 0)
-        result = buf_terminate(&to_path);
-    return result < 0 ? result
-                      : store_rename(mailbox->bridge->store, from_path.data, to_path.data, 0);
-}
-
-/* One pass over `cur`: every name becomes what the mount shows. How many were gone; -errno. */
-static int rename_pass(struct mailbox *mailbox, size_t *renamed)
-{
-    DIR_LIST_AUTO cur = DIR_LIST_EMPTY;
-    BUF_AUTO path = BUF_EMPTY;
-    BUF_AUTO shown = BUF_EMPTY;
-    int result = list_cur(mailbox, &path, &cur);
-    int gone = 0;
-    size_t renamed_before = *renamed;
-    for (size_t i = 0; result == 0 && i < cur.count; i++) {
-        struct span name = dir_entry_name(&cur, &cur.entries[i]);
-        buf_clear(&shown);
-        letters_show(&shown, name, keywords_letters(&mailbox->keywords, name_base(name)));
-        result = buf_error(&shown);
-        if (result < 0 || span_equal(buf_span(&shown), name))
-            continue;
-        result = rename_in(mailbox, path.data, name, buf_span(&shown));
-        *renamed += result == 0;
-        gone += result == -ENOENT;
-        if (result == -ENOENT)
-            result = 0;
-    }
-    if (result == 0 && *renamed > renamed_before)
-        result = store_sync_directory(mailbox->bridge->store, path.data);
-    return result < 0 ? result : gone;
-}
-
-static int put_letters_into_names(struct mailbox *mailbox, size_t *renamed)
-{
-    int gone = 1;
-    for (int i = 0; gone > 0 && i < LISTINGS; i++)
-        gone = rename_pass(mailbox, renamed);
-    return gone > 0 ? -EAGAIN : gone;
 }
 
 static void count_keywords(const struct mailbox *mailbox, const struct dir_list *cur,
@@ -219,66 +170,22 @@ static void count_keywords(const struct mailbox *mailbox, const struct dir_list 
 
 /* ---- setting aside --------------------------------------------------------------------------- */
 
-static int make_aside(struct mailbox *mailbox)
-{
-    BUF_AUTO path = BUF_EMPTY;
-    int result = store_join(&path, mailbox->path, ASIDE_DIRECTORY);
-    if (result == 0)
-        result = store_mkdir(mailbox->bridge->store, path.data, mailbox->dir.st_mode & 0777);
-    return result == -EEXIST ? 0 : result;
-}
-
-/* Moves NAME into courierfs-aside. 0 also if it is not there. */
-static int set_aside(struct mailbox *mailbox, const char *name)
-{
-    BUF_AUTO from = BUF_EMPTY;
-    BUF_AUTO to = BUF_EMPTY;
-    BUF_AUTO below = BUF_EMPTY;
-    buf_printf(&below, ASIDE_DIRECTORY "/%s", name);
-    int result = buf_terminate(&below);
-    if (result == 0)
-        result = store_join(&from, mailbox->path, name);
-    if (result == 0)
-        result = store_join(&to, mailbox->path, below.data);
-    if (result == 0)
-        result = store_rename(mailbox->bridge->store, from.data, to.data, 0);
-    return result == -ENOENT ? 0 : result;
-}
-
-static int sync_both(struct mailbox *mailbox)
-{
-    BUF_AUTO path = BUF_EMPTY;
-    int result = store_join(&path, mailbox->path, ASIDE_DIRECTORY);
-    if (result == 0)
-        result = store_sync_directory(mailbox->bridge->store, path.data);
-    if (result == 0)
-        result = store_sync_directory(mailbox->bridge->store, mailbox->path);
-    return result;
-}
-
 /* What is left of Courier's, and of ours, in a mailbox that is Dovecot's. What is set aside already and
  * comes again was made by a Courier that was started afterwards: it stays where it is, to be seen. */
 static int set_leftovers_aside(struct mailbox *mailbox)
 {
-    static const char *const names[] = {
-        "courierpop3dsizelist",  KEYWORD_DIRECTORY,    "courierimapacl", "courierimaphieracl",
-        "courierimapsubscribed", KEYWORD_LETTERS_FILE, KEYS_FILE,
-    };
-    int result = 0;
-    for (size_t i = 0; result == 0 && i < sizeof(names) / sizeof(names[0]); i++) {
-        BUF_AUTO name = BUF_EMPTY;
-        BUF_AUTO there = BUF_EMPTY;
-        struct stat st;
-        buf_printf(&name, ASIDE_DIRECTORY "/%s", names[i]);
-        result = buf_terminate(&name);
-        if (result == 0)
-            result = store_join(&there, mailbox->path, name.data);
-        if (result == 0)
-            result = store_stat(mailbox->bridge->store, there.data, &st);
-        if (result == -ENOENT)
-            result = set_aside(mailbox, names[i]);
+    size_t moved = 0;
+    const char *name;
+    for (size_t i = 0; (name = aside_courier_name(i)) != NULL; i++) {
+        bool there = false;
+        int result = aside_has(mailbox, name, &there);
+        if (result == 0 && !there)
+            result = aside_put(mailbox, name);
+        if (result < 0)
+            return result;
+        moved += result > 0;
     }
-    return result < 0 ? result : sync_both(mailbox);
+    return moved > 0 ? aside_sync(mailbox) : 0;
 }
 
 /* Dovecot's list of folders that others may see: it makes a new one. */
@@ -313,16 +220,16 @@ static int take_lock(struct mailbox *mailbox, const struct caller *caller)
 
 static int switch_over(struct mailbox *mailbox, const struct conversion_options *options)
 {
-    int result = make_aside(mailbox);
-    if (result == 0 && options->before_switch != NULL)
+    int result = 0;
+    if (options->before_switch != NULL)
         result = options->before_switch(options->arg);
     if (result == 0)
         result = caller_become(&mailbox->acting);
     if (result == 0)
         result = lock_still_ours(mailbox->bridge->store, mailbox->path, &mailbox->lock.identity);
     if (result == 0)
-        result = set_aside(mailbox, source_name(SOURCE_UIDDB));
-    return result < 0 ? result : sync_both(mailbox);
+        result = aside_put(mailbox, source_name(SOURCE_UIDDB));
+    return result < 0 ? result : aside_sync(mailbox);
 }
 
 static int convert_locked(struct mailbox *mailbox, const struct conversion_options *options,
@@ -333,7 +240,7 @@ static int convert_locked(struct mailbox *mailbox, const struct conversion_optio
     BUF_AUTO list = BUF_EMPTY;
     int result = uidlist_settle_order(mailbox);
     if (result == 0)
-        result = list_cur(mailbox, &path, &cur);
+        result = cur_list(mailbox, &path, &cur);
     if (result == 0)
         result = format_list(mailbox, &cur, &list, done);
     if (result == 0)
@@ -342,7 +249,7 @@ static int convert_locked(struct mailbox *mailbox, const struct conversion_optio
         result = check_earlier_list(mailbox);
     if (result < 0 || options->dry_run)
         return result;
-    result = put_letters_into_names(mailbox, &done->renamed);
+    result = cur_rename_all(mailbox, true, &done->renamed);
     if (result == 0)
         result = write_files(mailbox, buf_span(&list));
     if (result == 0)
@@ -352,7 +259,7 @@ static int convert_locked(struct mailbox *mailbox, const struct conversion_optio
     if (result == 0)
         result = set_leftovers_aside(mailbox);
     if (result == 0)
-        result = put_letters_into_names(mailbox, &done->renamed);
+        result = cur_rename_all(mailbox, true, &done->renamed);
     return result;
 }
 
@@ -434,10 +341,10 @@ int account_close_to_courier(struct bridge *bridge, const struct caller *caller,
     bool there = false;
     result = is_closed(mailbox, &closed, &there);
     if (result == 0 && there && !closed)
-        result = make_aside(mailbox);
+        result = aside_make(mailbox);
     if (result == 0 && there && !closed)
-        result = set_aside(mailbox, LOGIN_HOOK);
-    if (result == 0 && !closed) {
+        result = aside_put(mailbox, LOGIN_HOOK);
+    if (result >= 0 && !closed) {
         struct stat like = mailbox->dir;
         like.st_mode &= 0777;
         result = home_replace(mailbox, LOGIN_HOOK, span_of(closing_text), &like, NULL, NULL, NULL);

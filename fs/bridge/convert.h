@@ -49,3 +49,20 @@ int account_open_to_courier(struct bridge *bridge, const struct caller *caller,
 /* 0 with *converted_r: whether Dovecot's files count in the mailbox. */
 int mailbox_is_converted(struct bridge *bridge, const struct caller *caller,
                          const struct place *dir, bool *converted_r);
+
+/* What was carried back. */
+struct reversal {
+    bool already; /* it is Courier's; or Dovecot never gave anything a name here */
+    uint32_t uidvalidity;
+    uint32_t uidnext;
+    size_t messages;
+    size_t uidls;         /* entered in Courier's POP3 list */
+    size_t foreign_uidls; /* that Courier cannot show: those messages get other ones */
+    size_t lost_keywords; /* that no letter was left for */
+};
+
+/* Makes the mailbox Courier's again, with everything Dovecot did since, and also one that only Dovecot
+ * ever had. Of the options only before_switch counts. 0; -EBUSY; -EUCLEAN: Dovecot's list is missing or damaged; or -errno. On failure the mailbox
+ * is Dovecot's as before. */
+int mailbox_revert(struct bridge *bridge, const struct caller *caller, const struct place *dir,
+                   const struct conversion_options *options, struct reversal *done_r);

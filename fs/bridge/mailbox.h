@@ -264,6 +264,8 @@ void arrivals_forget(struct mailbox *mailbox);
 int grant_prepare(struct mailbox *mailbox, const struct caller *caller);
 
 /* uidlist_lock.c */
+/* Takes Courier's lock for CALLER, without what happens at a grant. 0, -EEXIST, or -errno. */
+int lock_acquire(struct mailbox *mailbox, const struct caller *caller, const char *link_from);
 int lock_create(struct mailbox *mailbox, const struct caller *caller, const char *link_from,
                 struct control_file **file_r);
 int lock_lookup(struct mailbox *mailbox, const struct caller *caller, struct control_file **file_r);

@@ -293,8 +293,7 @@ int lock_lookup(struct mailbox *mailbox, const struct caller *caller, struct con
     return 0;
 }
 
-int lock_create(struct mailbox *mailbox, const struct caller *caller, const char *link_from,
-                struct control_file **file_r)
+int lock_acquire(struct mailbox *mailbox, const struct caller *caller, const char *link_from)
 {
     struct bridge *bridge = mailbox->bridge;
     struct held_lock *lock = &mailbox->lock;
@@ -320,7 +319,6 @@ int lock_create(struct mailbox *mailbox, const struct caller *caller, const char
         return slot;
     struct lock_identity taken;
     int result = take(mailbox, pid, link_from, &taken);
-    mailbox->grant_failed = result < 0 && result != -EEXIST;
     if (result < 0) {
         held_locks_remove(bridge->held_locks, slot);
         return result;
@@ -334,16 +332,27 @@ int lock_create(struct mailbox *mailbox, const struct caller *caller, const char
                                .since = clock_wall_milliseconds(),
                                .touched = time(NULL),
                                .slot = slot};
-    result = grant_prepare(mailbox, caller);
-    begin_hold(mailbox);
-    if (result == 0)
-        result = lock_lookup(mailbox, caller, file_r);
-    mailbox->grant_failed = result < 0 && result != -EEXIST;
-    if (result < 0) {
-        (void)caller_become(&mailbox->acting);
-        if (lock->held)
-            let_go(mailbox, false);
+    return 0;
+}
+
+int lock_create(struct mailbox *mailbox, const struct caller *caller, const char *link_from,
+                struct control_file **file_r)
+{
+    struct held_lock *lock = &mailbox->lock;
+    int result = lock_acquire(mailbox, caller, link_from);
+    if (result == 0) {
+        result = grant_prepare(mailbox, caller);
+        begin_hold(mailbox);
+        if (result == 0)
+            result = lock_lookup(mailbox, caller, file_r);
+        if (result < 0) {
+            (void)caller_become(&mailbox->acting);
+            if (lock->held)
+                let_go(mailbox, false);
+        }
     }
+    if (result != -EEXIST)
+        mailbox->grant_failed = result < 0;
     return result;
 }
 

@@ -10,3 +10,4 @@ int ctl_usage(const char *synopsis);
 int ctl_status(int argc, char **argv);
 int ctl_survey(int argc, char **argv);
 int ctl_convert(int argc, char **argv);
+int ctl_revert(int argc, char **argv);
