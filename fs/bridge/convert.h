@@ -66,3 +66,18 @@ struct reversal {
  * is Dovecot's as before. */
 int mailbox_revert(struct bridge *bridge, const struct caller *caller, const struct place *dir,
                    const struct conversion_options *options, struct reversal *done_r);
+
+struct verification {
+    bool converted;       /* Courier's files are set aside */
+    bool made_by_dovecot; /* a folder of a converted account that never was Courier's */
+    size_t messages;      /* compared */
+    size_t differences;   /* told */
+};
+
+/* Compares Dovecot's files with Courier's (those set aside, where the mailbox is converted), for the
+ * messages that are there and that Courier's files know; what came later is no difference. Reads only,
+ * takes no lock. IDENTITY_ONLY: UIDVALIDITY, UIDs, UIDLs and their order, which nobody may ever change;
+ * else keywords, subscriptions and rights, too. TELL gets a text about each difference. 0 or -errno. */
+int mailbox_verify(struct bridge *bridge, const struct caller *caller, const struct place *dir,
+                   bool identity_only, void (*tell)(void *arg, const char *text), void *arg,
+                   struct verification *found_r);

@@ -11,3 +11,4 @@ int ctl_status(int argc, char **argv);
 int ctl_survey(int argc, char **argv);
 int ctl_convert(int argc, char **argv);
 int ctl_revert(int argc, char **argv);
+int ctl_verify(int argc, char **argv);

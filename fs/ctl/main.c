@@ -16,6 +16,9 @@ static const struct command {
     {"convert", ctl_convert,
      "convert STORE [ACCOUNT...]\n"
      "                      writes Dovecot's files for real and sets Courier's aside\n"},
+    {"verify", ctl_verify,
+     "verify STORE [ACCOUNT...]\n"
+     "                      Dovecot's files against Courier's, after a conversion\n"},
     {"revert", ctl_revert,
      "revert STORE [ACCOUNT...]\n"
      "                      back to Courier's files, with what Dovecot did since\n"},

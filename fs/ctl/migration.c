@@ -29,10 +29,15 @@ static void interrupt(int signal_number)
 /* ---- the command line ---- */
 
 static const struct option long_options[] = {
-    {"jobs", required_argument, NULL, 'j'},  {"rate", required_argument, NULL, 'r'},
-    {"from", required_argument, NULL, 'f'},  {"journal", required_argument, NULL, 'J'},
-    {"state", required_argument, NULL, 'S'}, {"dry-run", no_argument, NULL, 'n'},
-    {"overwrite", no_argument, NULL, 'o'},   {NULL, 0, NULL, 0},
+    {"jobs", required_argument, NULL, 'j'},
+    {"rate", required_argument, NULL, 'r'},
+    {"from", required_argument, NULL, 'f'},
+    {"journal", required_argument, NULL, 'J'},
+    {"state", required_argument, NULL, 'S'},
+    {"dry-run", no_argument, NULL, 'n'},
+    {"overwrite", no_argument, NULL, 'o'},
+    {"identity", no_argument, NULL, 'i'},
+    {NULL, 0, NULL, 0},
 };
 
 static bool parse_number(const char *text, double least, double most, double *number_r)
@@ -68,6 +73,9 @@ static bool take_option(struct migration_options *options, int letter, const cha
     case 'o':
         options->overwrite = true;
         return strchr(flags, 'o') != NULL;
+    case 'i':
+        options->identity = true;
+        return strchr(flags, 'i') != NULL;
     default:
         return false;
     }
@@ -274,6 +282,18 @@ void migration_fail(struct migration *migration, const char *path, const char *f
             migration->show_progress ? "\r\033[K" : "", migration->verb, path, text);
 }
 
+void migration_differs(struct migration *migration, const char *path, const char *text)
+{
+    migration->failures++;
+    migration_note(migration, path, "%s", text);
+    char shown[PATH_MAX + 2048];
+    snprintf(shown, sizeof(shown), "%s: %s", path, text);
+    mask_controls(shown);
+    pthread_mutex_lock(&migration->mutex);
+    puts(shown);
+    pthread_mutex_unlock(&migration->mutex);
+}
+
 /* ---- working ---- */
 
 bool migration_pace(struct migration *migration)
@@ -359,12 +379,12 @@ static int report(struct migration *migration)
 {
     show_progress(migration, true);
     size_t failures = atomic_load(&migration->failures);
-    printf("%s%zu of %zu accounts: %zu mailboxes with %zu messages %s, %zu were so already, %zu "
-           "failed\n",
+    printf("%s%zu of %zu accounts: %zu mailboxes with %zu messages %s, %zu %s, %zu %s\n",
            migration->options.dry_run ? "would be: " : "", migration->finished_accounts,
            migration->accounts.count, atomic_load(&migration->mailboxes),
            atomic_load(&migration->messages), migration->done, atomic_load(&migration->unchanged),
-           failures);
+           migration->reads_only ? "agree" : "were so already", failures,
+           migration->reads_only ? "differences" : "failed");
     if (interrupted != 0)
         fprintf(stderr, "courierctl: interrupted; start it again to go on\n");
     return failures > 0 || interrupted != 0 ? 1 : 0;
@@ -411,10 +431,11 @@ int migration_run(struct migration *migration, int argc, char **argv, const char
     if (!parse(&migration->options, argc, argv, flags)) {
         BUF_AUTO synopsis = BUF_EMPTY;
         buf_printf(&synopsis,
-                   "%s [--jobs N] [--rate N] [--from FILE] [--journal FILE] [--state DIR]%s%s "
+                   "%s [--jobs N] [--rate N] [--from FILE] [--journal FILE] [--state DIR]%s%s%s "
                    "STORE [ACCOUNT...]",
                    migration->verb, strchr(flags, 'n') != NULL ? " [--dry-run]" : "",
-                   strchr(flags, 'o') != NULL ? " [--overwrite]" : "");
+                   strchr(flags, 'o') != NULL ? " [--overwrite]" : "",
+                   strchr(flags, 'i') != NULL ? " [--identity]" : "");
         return ctl_usage(buf_terminate(&synopsis) == 0 ? synopsis.data : migration->verb);
     }
     struct sigaction action = {.sa_handler = interrupt};

@@ -17,6 +17,7 @@ struct migration_options {
     double rate; /* mailboxes a second; 0 = as fast as it goes */
     bool dry_run;
     bool overwrite;
+    bool identity;         /* verify: only what nobody may ever change */
     const char *journal;   /* NULL = the default */
     const char *state_dir; /* NULL = the default */
     const char *from;      /* a file with accounts, one a line; NULL = none */
@@ -50,7 +51,7 @@ struct migration {
 };
 
 /* Runs the command. FLAGS are the options it takes besides the common ones, as getopt letters: "n"
- * --dry-run, "o" --overwrite. The exit status. */
+ * --dry-run, "o" --overwrite, "i" --identity. The exit status. */
 int migration_run(struct migration *migration, int argc, char **argv, const char *flags);
 
 /* Who a worker is for the mailbox at PATH, and which directory that is: its owner. *place_r keeps PATH.
@@ -65,3 +66,5 @@ void migration_note(struct migration *migration, const char *path, const char *f
 /* The same for what went wrong: also on standard error, and the run's status will be 1. */
 void migration_fail(struct migration *migration, const char *path, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* A difference that verify found: on standard output, and in the journal; the status will be 1. */
+void migration_differs(struct migration *migration, const char *path, const char *text);
