@@ -596,12 +596,12 @@ idle:
         :: else
         fi );
 
-    /* move_from_new(): what has a line already. (For POP3 everything is moved: as Message does.) */
-#define IS_KNOWN_IN_NEW(m) (uid[m] != 0 && file[m] == NEW)
+    /* empty_new(), one by one. What is delivered afterwards stays, and Dovecot is not shown it; here it
+     * may be (below). */
     do
-    :: STEP(IS_KNOWN_IN_NEW(0) || IS_KNOWN_IN_NEW(MESSAGES - 1) ->
-            m = (IS_KNOWN_IN_NEW(0) -> 0 : MESSAGES - 1); file[m] = CUR)
-    :: !IS_KNOWN_IN_NEW(0) && !IS_KNOWN_IN_NEW(MESSAGES - 1) -> break
+    :: STEP(file[0] == NEW || file[MESSAGES - 1] == NEW ->
+            m = (file[0] == NEW -> 0 : MESSAGES - 1); file[m] = CUR)
+    :: file[0] != NEW && file[MESSAGES - 1] != NEW -> break
     od;
 
     /* complete_cur(): `cur` is listed; files without a UID get one, in Courier's order; when it
