@@ -5,6 +5,7 @@
 #   make check          every test there is, on a fresh machine
 #   make check-nfs      server tests with the store on real NFS, in an emulated machine
 #   make soak           all servers at once for SECONDS, every answer judged (SEED replays one)
+#   make bench          what the conversion costs, as ratios (bench-short: whether it can be measured)
 #   make model          the model of the protocol, searched by spin (model-short: CI's part)
 #   make unit           the unit tests, under AddressSanitizer and UBSan
 #   make fuzz-short     each fuzz target on FUZZ_COUNT inputs
@@ -166,6 +167,7 @@ check: prepare
 	$(MAKE) servers
 	$(MAKE) soak-short
 	$(MAKE) model-short
+	$(MAKE) bench-short
 
 # Both ways, also when the first one fails.
 servers: all
@@ -189,6 +191,14 @@ model:
 
 model-short:
 	$(PYTEST) tests/model
+
+# What the conversion costs, as ratios; BENCH holds further words for it.
+.PHONY: bench bench-short
+bench: all
+	PYTHONPATH=tests /usr/bin/python3 -m bench $(BENCH)
+
+bench-short: all
+	PYTHONPATH=tests /usr/bin/python3 -m bench --short --rounds 1
 
 # The store on real NFS, which a kernel without NFS has only in a virtual machine.
 .PHONY: check-nfs

@@ -1,0 +1,1 @@
+"""Benchmarks: paired ratios, never absolute times."""
