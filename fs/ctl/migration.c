@@ -327,9 +327,11 @@ int migration_place(struct migration *migration, const char *path, struct caller
 {
     struct stat st;
     int result = store_stat(&migration->store, path, &st);
+    if (result < 0)
+        return result;
     *caller_r = (struct caller){.uid = st.st_uid, .gid = st.st_gid, .pid = getpid()};
     *place_r = (struct place){path, st.st_dev, st.st_ino};
-    return result < 0 ? result : caller_become(caller_r);
+    return caller_become(caller_r);
 }
 
 static void *worker(void *arg)

@@ -21,7 +21,7 @@ static void verify(struct migration *migration, const char *path)
     struct teller teller = {migration, path};
     struct caller caller;
     struct place place;
-    struct verification found;
+    struct verification found = {.converted = false};
     int result = migration_place(migration, path, &caller, &place);
     if (result == 0)
         result = mailbox_verify(migration->bridge, &caller, &place, migration->options.identity,
