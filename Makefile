@@ -169,11 +169,11 @@ check: prepare
 	$(MAKE) model-short
 	$(MAKE) bench-short
 
-# Both ways, also when the first one fails.
+# Both ways, also when the first one fails; several files of tests at a time.
 servers: all
 	@status=0; for options in '' nocache; do \
 		echo "server tests$${options:+ with -o $$options}"; \
-		COURIERFS_TEST_OPTIONS=$$options $(PYTEST) tests/servers || status=1; \
+		COURIERFS_TEST_OPTIONS=$$options $(PYTEST) $(JOBS:-j%=-n%) --dist loadfile tests/servers || status=1; \
 	done; exit $$status
 
 # All four servers at once on one store, with kills; SOAK holds further words for it.
