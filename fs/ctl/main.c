@@ -26,17 +26,6 @@ static const struct command {
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
-void ctl_cannot(const char *what, const char *path, int error)
-{
-    fprintf(stderr, "courierctl: cannot %s '%s': %s\n", what, path, strerror(-error));
-}
-
-int ctl_usage(const char *synopsis)
-{
-    fprintf(stderr, "courierctl: usage: courierctl %s\n", synopsis);
-    return 1;
-}
-
 /* What was printed is worth nothing if it did not arrive. */
 static int finish(int status)
 {
