@@ -3,7 +3,8 @@
 import pytest
 
 from soak import history
-from soak.checker import check, pop3_key, possible, shortest_prefix, Deed
+from soak.checker import check, pop3_key, shortest_prefix
+from soak.deeds import Deed, possible
 from soak.history import (
     Change, DatabaseVersion, Fault, FileStep, FolderChange, FolderListing, Letters, Listing, Login,
     Oddity, PopListing, Put, Quota, Refusal, Removal, SizeListVersion, Status)
