@@ -52,9 +52,11 @@ Some are not Courier's:
     dovecot-empty-status  Dovecot's STATUS says UIDVALIDITY 0 of a mailbox that this node has no
                           index of yet, while somebody holds the lock; it does so without us, too
     dovecot-late          Dovecot renamed a file for a change of flags that was asked for earlier: a
-                          POP3 session leaves \\Seen in its index, for the next session on this node
-                          to do; so does a session whose mount was dead. What others did in between
-                          is overruled
+                          POP3 session leaves \\Seen in its index, for the next program on this node
+                          to do, be it a delivery; so does a session whose mount was dead, or that
+                          was killed. What others did in between is overruled
+    dovecot-cache         Dovecot complains of the cache of its own index, which a Dovecot of its
+                          node that was killed left half replaced
     late-in-pop3-order    a message that arrived while Dovecot's POP3 server was logging in is
                           not at its place by name; the next login has it there
 
@@ -207,7 +209,10 @@ class Checker:
                                 f"after {quota.what} by {quota.by} at {quota.end:.3f} maildirsize "
                                 f"says {quota.counted}, and {quota.stored} is stored")
         for oddity in self.by_kind[Oddity]:
-            self._violation("oddity", (oddity.text,), oddity.text)
+            if self.evidence.is_torn_cache(oddity):
+                self._artefact("dovecot-cache", (oddity.text,), oddity.text)
+            else:
+                self._violation("oddity", (oddity.text,), oddity.text)
         return self.report
 
     # ---- promise one: UIDs ------------------------------------------------------------------
