@@ -12,15 +12,6 @@
 #define READ_SIZE (64 * 1024)
 #define MESSAGE_READINGS 5
 
-/* What getdents64 fills in; the C library has no name for it. */
-struct linux_dirent {
-    uint64_t d_ino;
-    int64_t d_off;
-    unsigned short d_reclen;
-    unsigned char d_type;
-    char d_name[];
-};
-
 void dir_list_release(struct dir_list *list)
 {
     buf_release(&list->names);

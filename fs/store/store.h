@@ -23,6 +23,15 @@ struct store;
  * open would do the same to writes that must not move: those of mapped pages.) */
 #define STORE_AT_END ((off_t)-1)
 
+/* What getdents() fills in; the C library has no name for it. */
+struct linux_dirent {
+    uint64_t d_ino;
+    int64_t d_off;
+    unsigned short d_reclen;
+    unsigned char d_type;
+    char d_name[];
+};
+
 struct store_ops {
     int (*open)(struct store *store, const char *path, int flags, mode_t mode);
     int (*stat)(struct store *store, const char *path, struct stat *st_r);

@@ -16,8 +16,7 @@ from servers.courier import Courier
 from servers.courier_files import UidDatabase, base_name
 from servers.lab import Lab
 from servers.store import Builder
-from servers.test_together_listing import changing_flags, renaming
-from servers.together import MIA, add_large_user, stopping
+from servers.together import MIA, add_large_user, changing_flags, stopping, working
 
 
 class Bare:
@@ -44,7 +43,7 @@ def flags_by_courier(lab, site, maildir):
 def flags_by_program(lab, site, maildir):
     """The renamer; gives its count."""
     del site
-    with renaming(lab, maildir) as renamed:
+    with working(lab, "renamer", maildir) as renamed:
         yield renamed
 
 

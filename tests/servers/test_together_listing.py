@@ -8,46 +8,16 @@ Here a program renames every file of a large folder as fast as it can, and a ses
 changes flags of all messages in a loop; neither takes a lock. It scans only once, at the beginning.
 """
 
-import contextlib
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from servers.courier_files import UID_DATABASE
-from servers.lab import MAIL_GID, MAIL_UID
-from servers.together import MIA, add_large_user, rounds, stopping
+from servers.together import MIA, add_large_user, changing_flags, rounds, stopping, working
 
 COUNT = 3000
 SECONDS = rounds(6)
-RENAMER = Path(__file__).with_name("renamer.py")
-
-
-@contextlib.contextmanager
-def renaming(lab, maildir):
-    """Runs the renamer beside the block; gives a list that holds its count afterwards."""
-    process = lab.spawn([sys.executable, RENAMER, maildir], stdin=subprocess.PIPE,
-                        stdout=subprocess.PIPE, user=MAIL_UID, group=MAIL_GID, extra_groups=[])
-    renamed = []
-    try:
-        yield renamed
-    finally:
-        renamed.append(int(process.communicate()[0]))
-        lab.end(process)
-
-
-def changing_flags(imap, stop, done):
-    """A thread that changes a flag of all messages again and again in a session."""
-    def change():
-        while not stop.is_set():
-            for sign in "+-":
-                imap.command(f"STORE 1:* {sign}FLAGS.SILENT (\\Answered)")
-                done.append(sign)
-
-    return threading.Thread(target=change)
 
 
 @pytest.mark.parametrize("index", ["cold", "warm"])
@@ -62,7 +32,7 @@ def test_no_listing_misses_a_message(site, lab, record_property, index):
     stop, stores, looks = threading.Event(), [], 0
     with site.courier.imap(maildir) as courier:
         courier.select("INBOX")
-        with (renaming(lab, maildir) as renamed,
+        with (working(lab, "renamer", maildir) as renamed,
               stopping([changing_flags(courier, stop, stores)], stop)):
             end = time.monotonic() + SECONDS
             while time.monotonic() < end:

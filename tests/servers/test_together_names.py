@@ -6,40 +6,20 @@ whose files have inode numbers that others had. Whoever reads by base name throu
 bytes of that message or an error, never other bytes. rename and unlink want the exact name.
 """
 
-import contextlib
 import os
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from servers.churner import content
-from servers.lab import MAIL_GID, MAIL_UID, as_mail_user
-from servers.test_together_listing import changing_flags, renaming
-from servers.together import MIA, add_user, rounds, stopping
+from servers.lab import as_mail_user
+from servers.together import MIA, add_user, changing_flags, rounds, stopping, working
 
 SECONDS = rounds(6)
-CHURNER = Path(__file__).with_name("churner.py")
 # Beginnings of one another, and neighbours in every order.
 BASES = [f"1700000000.{rest}" for rest in (
     "a", "a1", "a10", "a1.mx", "a1.mx,S=5", "a1.mx,S=52", "a1.mx!", "a1.mx~", "ab", "A", "b c", "ü")]
-
-
-@contextlib.contextmanager
-def churning(lab, maildir):
-    """Runs the churner beside the block; gives a list that holds its count afterwards."""
-    process = lab.spawn([sys.executable, CHURNER, maildir], stdin=subprocess.PIPE,
-                        stdout=subprocess.PIPE, user=MAIL_UID, group=MAIL_GID, extra_groups=[],
-                        env=os.environ | {"PYTHONPATH": str(CHURNER.parent.parent)})
-    replaced = []
-    try:
-        yield replaced
-    finally:
-        replaced.append(int(process.communicate()[0]))
-        lab.end(process)
 
 
 def base_of(name):
@@ -84,7 +64,8 @@ def test_base_names_lead_to_their_messages(site, lab, record_property):
     stop, stores = threading.Event(), []
     with site.courier.imap(maildir) as courier:
         courier.select("INBOX")
-        with (churning(lab, maildir) as replaced, renaming(lab, maildir) as renamed,
+        with (working(lab, "churner", maildir) as replaced,
+              working(lab, "renamer", maildir) as renamed,
               stopping([changing_flags(courier, stop, stores)], stop)):
             end = time.monotonic() + SECONDS
             while time.monotonic() < end:

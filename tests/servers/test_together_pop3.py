@@ -11,40 +11,19 @@ the list by one that it made from the old one, with an entry of its own for that
 client was told in that moment changes then. Two Couriers do this to each other; it is counted here.
 """
 
-import contextlib
 import errno
-import os
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from servers.courier_files import SizeList
 from servers.faults import EXCHANGES, FOR_EVER, Faults
 from servers.imap import Refused
-from servers.lab import MAIL_GID, MAIL_UID
 from servers.site import Site
-from servers.together import MIA, add_user, rounds, stopping, word_of
+from servers.together import MIA, add_user, rounds, stopping, word_of, working
 
 SECONDS = rounds(6)
-DELIVERER = Path(__file__).with_name("deliverer.py")
-
-
-@contextlib.contextmanager
-def deliveries(lab, maildir):
-    """Runs the deliverer beside the block; gives a list that holds its count afterwards."""
-    process = lab.spawn([sys.executable, DELIVERER, maildir], stdin=subprocess.PIPE,
-                        stdout=subprocess.PIPE, user=MAIL_UID, group=MAIL_GID, extra_groups=[],
-                        env=os.environ | {"PYTHONPATH": str(DELIVERER.parent.parent)})
-    made = []
-    try:
-        yield made
-    finally:
-        made.append(int(process.communicate()[0]))
-        lab.end(process)
 
 
 class Client:
@@ -109,7 +88,7 @@ def test_courier_logs_in_all_the_time(lab, courier, store, record_property, can_
         dovecots = [Client(lambda node=node: node.dovecot.pop3(MIA)) for node in (here, there)]
         clients = [couriers, *dovecots]
         stop = threading.Event()
-        with (deliveries(lab, maildir) as made,
+        with (working(lab, "deliverer", maildir) as made,
               stopping([*(client.thread(stop) for client in clients),
                         looking(lambda: here.dovecot.imap(MIA), stop)], stop)):
             time.sleep(SECONDS)

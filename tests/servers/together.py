@@ -3,10 +3,14 @@
 import contextlib
 import os
 import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
 
 from servers.courier import deliver
 from servers.imap import Reply
-from servers.lab import PATIENCE, as_mail_user, wait_until
+from servers.lab import MAIL_GID, MAIL_UID, PATIENCE, as_mail_user, wait_until
 from servers.store import letter
 
 MIA = "mia@example.org"
@@ -82,6 +86,33 @@ def stopping(threads, stop):
         for thread in threads:
             thread.join(PATIENCE)
         assert not any(thread.is_alive() for thread in threads), "a thread does not end"
+
+
+@contextlib.contextmanager
+def working(lab, worker, maildir):
+    """Runs churner, deliverer or renamer beside the block, as the mail user; gives a list that holds
+    its count afterwards."""
+    program = Path(__file__).with_name(f"{worker}.py")
+    process = lab.spawn([sys.executable, program, maildir], stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE, user=MAIL_UID, group=MAIL_GID, extra_groups=[],
+                        env=os.environ | {"PYTHONPATH": str(program.parent.parent)})
+    count = []
+    try:
+        yield count
+    finally:
+        count.append(int(process.communicate()[0]))
+        lab.end(process)
+
+
+def changing_flags(imap, stop, done):
+    """A thread that changes a flag of all messages again and again in a session, until `stop`."""
+    def change():
+        while not stop.is_set():
+            for sign in "+-":
+                imap.command(f"STORE 1:* {sign}FLAGS.SILENT (\\Answered)")
+                done.append(sign)
+
+    return threading.Thread(target=change)
 
 
 def rounds(default):

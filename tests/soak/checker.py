@@ -52,9 +52,11 @@ Some are not Courier's:
     dovecot-empty-status  Dovecot's STATUS says UIDVALIDITY 0 of a mailbox that this node has no
                           index of yet, while somebody holds the lock; it does so without us, too
     dovecot-late          Dovecot renamed a file for a change of flags that was asked for earlier: a
-                          POP3 session leaves \\Seen in its index, for the next session on this node
-                          to do; so does a session whose mount was dead. What others did in between
-                          is overruled
+                          POP3 session leaves \\Seen in its index, for the next program on this node
+                          to do, be it a delivery; so does a session whose mount was dead, or that
+                          was killed. What others did in between is overruled
+    dovecot-cache         Dovecot complains of the cache of its own index, which a Dovecot of its
+                          node that was killed left half replaced
     late-in-pop3-order    a message that arrived while Dovecot's POP3 server was logging in is
                           not at its place by name; the next login has it there
 
@@ -66,15 +68,12 @@ import bisect
 import collections
 from dataclasses import dataclass, field
 
+from soak.deeds import BEFORE_ALL, BOUND, Deed, Look, must_be_seen, possible
 from soak.evidence import Evidence
+from soak.flags import Flags
 from soak.history import (
-    Change, Fault, FolderChange, FolderListing, Listing, Oddity, PopListing, Put, Quota, Record,
-    Refusal, Removal, Status)
-
-# How long a change may take to be seen at the next look. Dovecot looks again at a directory
-# that changed within a second of its last look, but only when more than a second has gone by.
-BOUND = 3.0
-BEFORE_ALL = Record(float("-inf"), float("-inf"), "nobody@store")
+    Change, Fault, FolderChange, FolderListing, Listing, Oddity, PopListing, Put, Quota, Refusal,
+    Removal, Status)
 
 
 @dataclass(frozen=True)
@@ -109,40 +108,6 @@ EXPECTED_REFUSALS = [
 ]
 
 
-class Deed:
-    """Something that gave a register (a flag, a folder's existence) a value."""
-
-    __slots__ = ("start", "end", "node", "value", "sure")
-
-    def __init__(self, record, value, sure):
-        self.start = record.start
-        self.end = record.end
-        self.node = record.node
-        self.value = value  # None: nobody knows
-        self.sure = sure  # acknowledged: it did happen, by `end`
-
-
-@dataclass(frozen=True)
-class Look:
-    """A look as a reader of deeds sees it: it shows what was so at some moment of this time."""
-
-    start: float
-    end: float
-    node: str
-
-
-def must_be_seen(deed, look, bound):
-    """Whether a look must show what was done: at once on the same node."""
-    return deed.end + (0 if deed.node == look.node else bound) < look.start
-
-
-def possible(deeds, look, bound):
-    """The deeds whose value a look may show: those that no later sure one overrode."""
-    settled = max((d.start for d in deeds if d.sure and must_be_seen(d, look, bound)),
-                  default=float("-inf"))
-    return [d for d in deeds if d.start <= look.end and d.end >= settled]
-
-
 def pop3_key(base):
     """Courier's order of messages in POP3: the leading number, then bytes as signed characters."""
     digits = ""
@@ -169,6 +134,7 @@ class Checker:
         self.evidence = Evidence(self.by_kind)
         self._read_changes()
         self._read_looks()
+        self.flags = Flags(self.evidence, self.changes, self.looks, bound)
 
     # ---- what happened, to be asked ---------------------------------------------------------
 
@@ -243,7 +209,10 @@ class Checker:
                                 f"after {quota.what} by {quota.by} at {quota.end:.3f} maildirsize "
                                 f"says {quota.counted}, and {quota.stored} is stored")
         for oddity in self.by_kind[Oddity]:
-            self._violation("oddity", (oddity.text,), oddity.text)
+            if self.evidence.is_torn_cache(oddity):
+                self._artefact("dovecot-cache", (oddity.text,), oddity.text)
+            else:
+                self._violation("oddity", (oddity.text,), oddity.text)
         return self.report
 
     # ---- promise one: UIDs ------------------------------------------------------------------
@@ -506,63 +475,10 @@ class Checker:
 
     def _flags(self, listing, sighting):
         about = (listing.mailbox, sighting.token)
-        changes = self.changes[about]
-        put = self.puts.get(about)
-        if put is None:
-            return
-        shown = {flag.lower() for flag in sighting.flags} - {"\\recent"}
-        asked = {flag.lower() for change in changes for flag in change.add + change.remove}
-        for flag in shown | asked | {flag.lower() for flag in put.flags or []}:
-            value = flag in shown
-            state = "has" if value else "has not"
-            text = (f"{listing.by} at {listing.start:.3f}: {sighting.token} in "
-                    f"{listing.mailbox} {state} {flag}")
-            why = self._why(listing, put, changes, flag, value)
-            if why == "flag":
-                self._violation(why, about + (flag,), text)
-            elif why is not None:
-                self._artefact(why, about + (flag,), text)
-
-    def _why(self, listing, put, changes, flag, value):
-        """None if a look may show this value of a flag, else what it is a sign of."""
-        look = self.looks[id(listing)]
-
-        def is_explained(deeds):
-            return any(d.value in (value, None) for d in possible(deeds, look, self.bound))
-
-        deeds = self._deeds(put, changes, flag)
-        if is_explained(deeds):
-            return None
-        about = (listing.mailbox, put.token)
-        late = [Deed(step, value, False)
-                for step, value in self.evidence.late_writes(*about, flag, changes)]
-        if is_explained(deeds + late):
-            return "dovecot-late"
-        if is_explained(self._deeds(put, changes, flag, but_not_idle=True) + late):
-            return "idle-store"
-        if flag.startswith("\\"):
-            return "flag"
-        written = [Deed(step, flag in step.words, False)
-                   for step in self.evidence.keywords_by_courier(*about)]
-        return "courier-keywords" if is_explained(deeds + late + written) else "flag"
-
-    def _is_idle(self, change, flag, value):
-        """Whether the server acknowledged this and did nothing below."""
-        if not change.is_courier and self.evidence.outage_of(change, self.bound) is None:
-            return False
-        return not self.evidence.flag_was_written(change, flag, value)
-
-    def _deeds(self, put, changes, flag, but_not_idle=False):
-        """What was done to a flag; what was acknowledged only is not sure, if so wished."""
-        first = None if put.flags is None else flag in (f.lower() for f in put.flags)
-        # A new message may be listed without its flags until the bound.
-        deeds = [Deed(BEFORE_ALL, False, True), Deed(put, first, put.acknowledged)]
-        for change in changes:
-            value = flag in (f.lower() for f in change.add)
-            if value or flag in (f.lower() for f in change.remove):
-                idle = but_not_idle and self._is_idle(change, flag, value)
-                deeds.append(Deed(change, value, change.acknowledged and not idle))
-        return deeds
+        if about in self.puts:
+            for kind, flag, text in self.flags.findings(listing, sighting, self.puts[about]):
+                note = self._violation if kind == "flag" else self._artefact
+                note(kind, about + (flag,), text)
 
     # ---- promise five, and the end ----------------------------------------------------------
 

@@ -21,7 +21,7 @@ from servers.site import strange_things
 from servers.store import ANN, Store
 from soak import quota
 from soak.book import Book, Page
-from soak.checker import BOUND
+from soak.deeds import BOUND
 from soak.faults import Faults
 from soak.history import FolderListing, Letters, Oddity, Put, Refusal
 from soak.places import Elsewhere, Here, Node

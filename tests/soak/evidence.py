@@ -5,13 +5,21 @@ guessed here but shown by what Courier's program did at that time, as the witnes
 """
 
 import collections
+import re
 from dataclasses import dataclass
 
-from soak.history import DatabaseVersion, Fault, FileStep, Letters, Login, SizeListVersion
-
+from soak.history import (
+    DatabaseVersion, Fault, FileStep, Letters, Login, Put, SizeListVersion)
 
 # How long it takes at most to exchange two files, look, and exchange them back.
 EXCHANGE = 0.5
+# Dovecot replaces the cache of an index by a rename and then writes into the index that it did. One
+# that is killed in between leaves a file that is one ahead of what the index says; the next one
+# deletes it. (kill -9 behind that rename does it on a plain maildir, without courierfs.)
+TORN_CACHE = re.compile(
+    r"Dovecot: (?P<program>imap|pop3)\([^)]*\)<(?P<pid>\d+)><[^>]*>: Error: Mailbox [^:]*: "
+    r"Deleting corrupted cache: reset_id mismatch even after locking "
+    r"\(file_seq=(?P<file>\d+) != reset_id=(?P<index>\d+)\)")
 PROGRAMS = {"courier-imap": "imapd", "courier-pop3": "courierpop3d", "dovecot-imap": "imap",
             "dovecot-pop3": "pop3", "courierfs": "courierfs"}
 
@@ -39,7 +47,9 @@ class Evidence:
     def __init__(self, by_kind):
         self._by_kind = by_kind
         self._logins = {login.by: login for login in by_kind[Login]}
-        self._nodes = {self._program(login): login.node for login in by_kind[Login]}
+        self._programs = collections.defaultdict(list)  # name, pid and host: Logins, by time
+        for login in by_kind[Login]:
+            self._programs[self._program(login)].append(login)
         self._steps = collections.defaultdict(list)  # (what, mailbox, base)
         self._locks = collections.defaultdict(list)  # mailbox
         for step in by_kind[FileStep]:
@@ -94,7 +104,7 @@ class Evidence:
             for uidl, base, token, seen in version.removed:
                 if (seen or self._was_unlinked_after(version, base)) and \
                         not self._was_exchanged_back(version, uidl, base):
-                    self._drop(version, uidl, base, token, self._start_of(version.by))
+                    self._drop(version, uidl, base, token, self._start_of(version))
 
     def _drop(self, version, identity, base, token, since):
         token = token or self._token.get((version.mailbox, base))
@@ -130,9 +140,25 @@ class Evidence:
         return max((step.start for step in self._locks[version.mailbox] if step.what == "lock"
                     and step.by == version.by and step.end <= version.start), default=None)
 
-    def _start_of(self, program):
-        return min((login.start for login in self._logins.values()
-                    if self.program_of(login) == program), default=None)
+    def _session_at(self, program, when):
+        """The Login of the session that a program served then, or None; pids come again."""
+        return max((login for login in self._programs[program] if login.start <= when),
+                   key=lambda login: login.start, default=None)
+
+    def _start_of(self, version):
+        login = self._session_at(version.by, version.end)
+        return login and login.start
+
+    def _node_of(self, step):
+        """The node of the Dovecot that made a step, or None if it was none or nobody can tell.
+        Deliveries do not log in; but they are known, and one node's alone can have been it."""
+        if step.by.startswith(("imap:", "pop3:")):
+            login = self._session_at(step.by, step.start)
+            return login and login.node
+        nodes = {put.node for put in self._by_kind[Put] if step.by.startswith("dovecot-lda:")
+                 and put.program == "dovecot-lda" and put.mailbox == step.mailbox
+                 and overlap(step, put.start, put.end)}
+        return nodes.pop() if len(nodes) == 1 else None
 
     def _renamed(self, mailbox, base, start, end, but_not_by, parts=("cur", "new")):
         return any(overlap(step, start, end) and step.by != but_not_by and step.part in parts
@@ -174,14 +200,15 @@ class Evidence:
                    for step in self._writes(change, flag, value))
 
     def late_writes(self, mailbox, token, flag, changes):
-        """The steps in which a Dovecot itself asked for a change of the flag, though only an
-        earlier change by a client of that node had asked for it: (step, value) of each."""
+        """The steps in which a program of Dovecot's changed the flag for its node's index: a client
+        of that node had asked for it before, perhaps of a session that was killed before it could
+        say yes. (step, value) of each."""
         base = self.base.get((mailbox, token))
         mark = flag if flag.startswith("\\") else self._letters.get((mailbox, flag))
         for step in self._steps["rename", mailbox, base]:
             value = mark in step.words
-            node = self._nodes.get(step.by)
-            if step.by.startswith(("imap:", "pop3:")) and value != (mark in step.former) and any(
+            node = self._node_of(step) if value != (mark in step.former) else None
+            if node is not None and any(
                     change.node == node and change.start <= step.start
                     and flag in [f.lower() for f in (change.add if value else change.remove)]
                     for change in changes):
@@ -214,6 +241,19 @@ class Evidence:
                 return True
             holder = step.what == "lock"
         return holder
+
+    def is_torn_cache(self, oddity):
+        """Whether Dovecot complains of what a Dovecot of its node left that was killed before."""
+        told = TORN_CACHE.fullmatch(oddity.text)
+        if told is None or int(told["file"]) != int(told["index"]) + 1:
+            return False
+        node = oddity.by
+        sessions = {login.by for name, logins in self._programs.items() for login in logins
+                    if name.startswith(f"{told['program']}:{told['pid']}@") and login.node == node}
+        until = max((record.end for records in self._by_kind.values() for record in records
+                     if record.by in sessions), default=float("-inf"))
+        return any(fault.what.startswith("dovecot-") and fault.node == node
+                   and fault.start <= until for fault in self._by_kind[Fault])
 
     def outage_of(self, record, slack=0.0):
         """The outage of the record's mount that it met, or None."""

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -96,8 +97,11 @@ class RecordedDovecot(Dovecot):
         name they were called by and with nothing in their environment that it does not know."""
         script = self.home / Path(program).name
         if not script.exists():
-            script.write_text(f'#!/bin/bash\n{self._words} exec -a "$0" {program} "$@"\n')
-            script.chmod(0o755)
+            # Two workers may come here at the same time: it appears as a whole.
+            draft = script.with_name(f"{script.name}.{threading.get_ident()}")
+            draft.write_text(f'#!/bin/bash\n{self._words} exec -a "$0" {program} "$@"\n')
+            draft.chmod(0o755)
+            draft.rename(script)
         return super()._command(script, settings)
 
 

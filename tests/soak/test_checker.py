@@ -3,7 +3,8 @@
 import pytest
 
 from soak import history
-from soak.checker import check, pop3_key, possible, shortest_prefix, Deed
+from soak.checker import check, pop3_key, shortest_prefix
+from soak.deeds import Deed, possible
 from soak.history import (
     Change, DatabaseVersion, Fault, FileStep, FolderChange, FolderListing, Letters, Listing, Login,
     Oddity, PopListing, Put, Quota, Refusal, Removal, SizeListVersion, Status)
@@ -13,6 +14,7 @@ DOVECOT = "dovecot-imap@mount1#2"
 COURIER_POP = "courier-pop3@store#3"
 DOVECOT_POP = "dovecot-pop3@mount2#4"
 VALIDITY = 700
+LDA = "dovecot-lda:50@vm"
 IMAPD, POP3D, COURIERFS = "imapd:10@vm", "courierpop3d:20@vm", "courierfs:30@vm"
 # The sessions' programs.
 IMAP_LOGIN, POP_LOGIN = Login(0, 0.1, COURIER, "10@vm"), Login(9, 9.1, COURIER_POP, "20@vm")
@@ -23,6 +25,12 @@ def put(token, at=0.0, flags=(), **more):
     values = {"how": "deliver", "mailbox": "INBOX", "digest": "d" + token,
               "flags": None if flags is None else list(flags), "acknowledged": True} | more
     return Put(at, at + 0.1, "delivery-exim@store", token=token, **values)
+
+
+def lda(token, at, node, mailbox="INBOX"):
+    """A delivery by Dovecot, of which nobody knows how it ended."""
+    return Put(at, at + 0.1, f"dovecot-lda@{node}", "deliver", mailbox, token, "d" + token, [],
+               False)
 
 
 def listing(at, *messages, by=DOVECOT, command="SELECT", validity=VALIDITY, **more):
@@ -59,6 +67,14 @@ def size_list(at, by, added=(), removed=()):
 def database(at, by, added=(), removed=(), validity=VALIDITY):
     """A version of INBOX's uid database."""
     return DatabaseVersion(at, at, by, "INBOX", validity, 99, list(added), list(removed))
+
+
+def torn_cache(file_seq=8, pid=40):
+    """What Dovecot on the first node logs of a cache that is not what its index says."""
+    return Oddity(90, 90, "mount1",
+                  f"Dovecot: imap(ann@example.org)<{pid}><v4v+Ns3UB2vW>: Error: Mailbox INBOX.Work:"
+                  f" Deleting corrupted cache: reset_id mismatch even after locking "
+                  f"(file_seq={file_seq} != reset_id=7)")
 
 
 def folder(at, how, name, new_name=None, acknowledged=True):
@@ -168,6 +184,12 @@ VIOLATIONS = {
         Refusal(10, 10.1, DOVECOT, "ended", "NOOP: EOFError")],
     "stuck": [Refusal(10, 90, DOVECOT, "stuck", "no answer to NOOP")],
     "oddity": [Oddity(10, 10, "store", "a lock that nobody released")],
+    "oddity, a cache that is behind": [
+        Login(0, 0.1, DOVECOT, "40@vm"), Fault(0, 0, "dovecot-imap@mount1#7", "dovecot-imap"),
+        torn_cache(6)],
+    "oddity, a cache that is wrong in another way": [
+        Login(0, 0.1, DOVECOT, "40@vm"), Fault(0, 0, "dovecot-imap@mount1#7", "dovecot-imap"),
+        Oddity(90, 90, "mount1", torn_cache().text.replace("reset_id mismatch", "file_seq is 0"))],
 }
 
 
@@ -230,7 +252,31 @@ ARTEFACTS = {
         [step(7, "imap:40@vm", "rename", former=["\\seen"])],
         [step(7, "imap:40@vm", "rename"), step(7, COURIERFS, "rename", former=["\\seen"]),
          step(4, "imap:40@vm", "rename", former=["\\seen"]),
-         step(7, "imap:41@vm", "rename", former=["\\seen"])]),
+         step(7, "imap:41@vm", "rename", former=["\\seen"]),
+         Login(8, 8.1, "dovecot-imap@mount2#9", "40@vm"),
+         step(9, "imap:40@vm", "rename", former=["\\seen"])]),
+    "dovecot-late by a delivery, for a killed session": ([
+        put("a", flags=["Junk"]), database(1, IMAPD, [(1, "1.a", "a")]),
+        Letters(30, 30, "store", "INBOX", {"a": "Later", "b": "Junk"}),
+        Fault(5.05, 5.05, DOVECOT, "dovecot-imap"),
+        change(5, "a", remove=["Junk"], acknowledged=False),
+        change(6, "a", ["Junk"], by=COURIER), listing(20, (1, "a", []), by=COURIER)],
+        [lda("b", 7, "mount1"), step(7.05, LDA, "rename", former=["b"])],
+        [lda("b", 7, "mount2"), step(7.05, LDA, "rename", former=["b"]),
+         lda("c", 8, "mount1"), step(8.05, LDA, "rename", former=["a"]),
+         lda("d", 9, "mount1"), step(9.05, COURIERFS, "rename", former=["b"]),
+         step(10, LDA, "rename", former=["b"]),
+         lda("e", 11, "mount1"), lda("f", 11, "mount2"), step(11.05, LDA, "rename", former=["b"]),
+         lda("g", 4, "mount1"), step(4.05, LDA, "rename", former=["b"]),
+         lda("h", 12, "mount1", "INBOX.Work"), step(12.05, LDA, "rename", former=["b"])]),
+    "dovecot-cache": ([
+        Login(5, 5.1, "dovecot-imap@mount1#9", "40@vm"), torn_cache(),
+        listing(20, by="dovecot-imap@mount1#9")],
+        [Fault(10, 10, DOVECOT, "dovecot-imap")],
+        [Fault(10, 10, "courierfs@mount1", "courierfs"),
+         Fault(10, 10, "index@mount1", "Dovecot's index"),
+         Fault(10, 10, "dovecot-imap@mount2#3", "dovecot-imap"),
+         Fault(21, 21, DOVECOT, "dovecot-imap")]),
     "dovecot-late keyword": ([
         put("a"), database(1, IMAPD, [(1, "1.a", "a")]), Login(0, 0.1, DOVECOT, "40@vm"),
         Letters(30, 30, "store", "INBOX", {"a": "Later", "b": "Junk"}),
@@ -283,7 +329,9 @@ def test_tells_couriers_own_artefacts_apart(name):
 def test_takes_nothing_for_an_artefact_without_proof(name):
     """The same with another thing in the proof's place is a violation."""
     events, _, no_proof = ARTEFACTS[name]
-    assert check(events + no_proof).violations
+    found, alone = ({(v.kind, v.about) for v in check(records).violations}
+                    for records in (events + no_proof, events))
+    assert found and (found <= alone or not alone), "what is there instead breaks another promise"
 
 
 RIGHT = {

@@ -7,15 +7,6 @@
 
 #include "store/list.h"
 
-/* What getdents64 fills in. */
-struct linux_dirent {
-    uint64_t d_ino;
-    int64_t d_off;
-    unsigned short d_reclen;
-    unsigned char d_type;
-    char d_name[];
-};
-
 #define MISSED "2.b:2,"
 
 struct world {
