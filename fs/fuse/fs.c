@@ -28,7 +28,9 @@ static double at_most_one_second(const struct fs *fs)
 
 double fs_entry_timeout(const struct fs *fs, const struct node *node)
 {
-    if (node->kind != NODE_STORE || node->role == ROLE_CONTROL)
+    /* A message's name must go as soon as another server gives it other flags: Dovecot takes a STORE
+     * for done, and renames nothing, when the file has the name that it should get. */
+    if (node->kind != NODE_STORE || node->role == ROLE_CONTROL || node->role == ROLE_MESSAGE)
         return 0;
     return node->role == ROLE_FILE ? at_most_one_second(fs) : fs->attr_timeout;
 }

@@ -116,10 +116,6 @@ static int lookup_message(struct fs *fs, const struct caller *caller, const stru
         message_find(fs->bridge, caller, &slot->dir.mailbox, shown, false, &store_name, &st);
     if (error == 0)
         error = lookup_enter(fs, caller, &slot->dir, buf_span(&store_name), &st, entry_r);
-    /* A base name alone means whatever has it at the moment. */
-    if (error == 0 && memchr(shown.text, ':', shown.len) == NULL &&
-        memchr(store_name.data, ':', store_name.len) != NULL)
-        entry_r->entry_timeout = 0;
     return error;
 }
 
