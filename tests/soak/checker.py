@@ -56,7 +56,8 @@ Some are not Courier's:
                           to do, be it a delivery; so does a session whose mount was dead, or that
                           was killed. What others did in between is overruled
     dovecot-cache         Dovecot complains of the cache of its own index, which a Dovecot of its
-                          node that was killed left half replaced
+                          node that was killed left half replaced, or whose session saw its mount
+                          die
     late-in-pop3-order    a message that arrived while Dovecot's POP3 server was logging in is
                           not at its place by name; the next login has it there
 
@@ -171,12 +172,18 @@ class Checker:
                     last[key] = listing.start
                 start = listing.start if outage is None else \
                     last.get(key, min(listing.start, outage.start))
-                self.looks[id(listing)] = Look(start, listing.end, listing.node)
+                self.looks[id(listing)] = Look(start, listing.end,
+                                               self.evidence.index_of(listing))
         for listing in self.by_kind[PopListing]:
-            self.looks[id(listing)] = Look(listing.start, listing.end, listing.node)
+            self.looks[id(listing)] = Look(listing.start, listing.end,
+                                           self.evidence.index_of(listing))
 
-    def _must_be_seen(self, deed, listing):
+    def _must_be_seen(self, record, listing):
+        deed = self._deed(record, None, True)
         return must_be_seen(deed, self.looks[id(listing)], self.bound)
+
+    def _deed(self, record, value, sure):
+        return Deed(record, value, sure, self.evidence.index_of(record))
 
     def _violation(self, kind, about, text):
         self._note(self.report.violations, kind, about, text)
@@ -488,11 +495,11 @@ class Checker:
         for change in self.by_kind[FolderChange]:
             sure = change.acknowledged
             if change.how in ("subscribe", "unsubscribe"):
-                subscribed[change.mailbox].append(Deed(change, change.how == "subscribe", sure))
+                subscribed[change.mailbox].append(self._deed(change, change.how == "subscribe", sure))
                 continue
-            exists[change.mailbox].append(Deed(change, change.how == "create", sure))
+            exists[change.mailbox].append(self._deed(change, change.how == "create", sure))
             if change.new_name:
-                exists[change.new_name].append(Deed(change, True, sure))
+                exists[change.new_name].append(self._deed(change, True, sure))
         for listing in self.by_kind[FolderListing]:
             for table, names, word in ((exists, listing.names, "listed"),
                                        (subscribed, listing.subscribed, "subscribed")):

@@ -13,12 +13,12 @@ BEFORE_ALL = Record(float("-inf"), float("-inf"), "nobody@store")
 class Deed:
     """Something that gave a register (a flag, a folder's existence) a value."""
 
-    __slots__ = ("start", "end", "node", "value", "sure")
+    __slots__ = ("start", "end", "index", "value", "sure")
 
-    def __init__(self, record, value, sure):
+    def __init__(self, record, value, sure, index=None):
         self.start = record.start
         self.end = record.end
-        self.node = record.node
+        self.index = index  # which one its program wrote it into (Evidence.index_of)
         self.value = value  # None: nobody knows
         self.sure = sure  # acknowledged: it did happen, by `end`
 
@@ -29,12 +29,12 @@ class Look:
 
     start: float
     end: float
-    node: str
+    index: tuple
 
 
 def must_be_seen(deed, look, bound):
-    """Whether a look must show what was done: at once on the same node."""
-    return deed.end + (0 if deed.node == look.node else bound) < look.start
+    """Whether a look must show what was done: at once where both use the same index."""
+    return deed.end + (0 if deed.index == look.index else bound) < look.start
 
 
 def possible(deeds, look, bound):

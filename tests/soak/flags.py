@@ -61,14 +61,17 @@ class Flags:
             return False
         return not self._evidence.flag_was_written(change, flag, value)
 
+    def _deed(self, record, value, sure):
+        return Deed(record, value, sure, self._evidence.index_of(record))
+
     def _deeds(self, put, changes, flag, but_not_idle=False):
         """What was done to a flag; what was acknowledged only is not sure, if so wished."""
         first = None if put.flags is None else flag in (f.lower() for f in put.flags)
         # A new message may be listed without its flags until the bound.
-        deeds = [Deed(BEFORE_ALL, False, True), Deed(put, first, put.acknowledged)]
+        deeds = [Deed(BEFORE_ALL, False, True), self._deed(put, first, put.acknowledged)]
         for change in changes:
             value = flag in (f.lower() for f in change.add)
             if value or flag in (f.lower() for f in change.remove):
                 idle = but_not_idle and self._is_idle(change, flag, value)
-                deeds.append(Deed(change, value, change.acknowledged and not idle))
+                deeds.append(self._deed(change, value, change.acknowledged and not idle))
         return deeds

@@ -4,7 +4,7 @@ import pytest
 
 from soak import history
 from soak.checker import check, pop3_key, shortest_prefix
-from soak.deeds import Deed, possible
+from soak.deeds import Deed, Look, possible
 from soak.history import (
     Change, DatabaseVersion, Fault, FileStep, FolderChange, FolderListing, Letters, Listing, Login,
     Oddity, PopListing, Put, Quota, Refusal, Removal, SizeListVersion, Status)
@@ -116,6 +116,15 @@ VIOLATIONS = {
                    pop(10, ("U1", "a"), ("U2", "b"))],
     "flag not set": [put("a"), change(5, "a", ["\\Flagged"]), listing(20, (1, "a", []))],
     "flag not seen at once on the same node": [
+        put("a"), change(5, "a", ["\\Flagged"]), listing(6, (1, "a", []))],
+    "flag not seen at once in the same index": [
+        Fault(3, 3, "index@mount1", "Dovecot's index"),
+        Fault(5.5, 5.5, "index@mount2", "Dovecot's index"),
+        Login(4, 4.1, DOVECOT, "1@vm"), Login(5.2, 5.3, "dovecot-imap@mount1#9", "2@vm"),
+        put("a"), change(5, "a", ["\\Flagged"]),
+        listing(6, (1, "a", []), by="dovecot-imap@mount1#9")],
+    "flag not seen by the session that set it when its index was lost": [
+        Login(4, 4.1, DOVECOT, "1@vm"), Fault(4, 4, "index@mount1", "Dovecot's index"),
         put("a"), change(5, "a", ["\\Flagged"]), listing(6, (1, "a", []))],
     "flag came back": [put("a", flags=["\\Seen"]), change(5, "a", remove=["\\Seen"]),
                        listing(20, (1, "a", ["\\Seen"]))],
@@ -273,10 +282,16 @@ ARTEFACTS = {
         Login(5, 5.1, "dovecot-imap@mount1#9", "40@vm"), torn_cache(),
         listing(20, by="dovecot-imap@mount1#9")],
         [Fault(10, 10, DOVECOT, "dovecot-imap")],
-        [Fault(10, 10, "courierfs@mount1", "courierfs"),
+        [Fault(3, 4, "courierfs@mount1", "courierfs"),
          Fault(10, 10, "index@mount1", "Dovecot's index"),
          Fault(10, 10, "dovecot-imap@mount2#3", "dovecot-imap"),
          Fault(21, 21, DOVECOT, "dovecot-imap")]),
+    "dovecot-cache one behind": ([
+        Login(5, 5.1, "dovecot-imap@mount1#9", "40@vm"), torn_cache(6),
+        listing(20, by="dovecot-imap@mount1#9")],
+        [Fault(10, 10, "courierfs@mount1", "courierfs")],
+        [Fault(10, 10, DOVECOT, "dovecot-imap"), Fault(10, 10, "courierfs@mount2", "courierfs"),
+         Fault(3, 4, "courierfs@mount1", "courierfs")]),
     "dovecot-late keyword": ([
         put("a"), database(1, IMAPD, [(1, "1.a", "a")]), Login(0, 0.1, DOVECOT, "40@vm"),
         Letters(30, 30, "store", "INBOX", {"a": "Later", "b": "Junk"}),
@@ -345,6 +360,10 @@ RIGHT = {
     "too early to be seen": [put("a"), listing(1), change(5, "a", ["Junk"]),
                              listing(6, (1, "a", []), by=COURIER), removal(10, "a"),
                              listing(11, (1, "a"), by="dovecot-imap@mount2#9")],
+    "not the same index, so too early to be seen": [
+        Login(2, 2.1, DOVECOT, "1@vm"), Fault(3, 3, "index@mount1", "Dovecot's index"),
+        Login(4, 4.1, "dovecot-imap@mount1#9", "2@vm"), put("a"), change(5, "a", ["Junk"]),
+        listing(6, (1, "a", []), by="dovecot-imap@mount1#9")],
     "not acknowledged, so either": [
         put("a"), change(5, "a", ["Junk"], acknowledged=False), listing(20, (1, "a", [])),
         listing(30, (1, "a", ["Junk"])), removal(40, "a", acknowledged=False), listing(50),
@@ -400,11 +419,13 @@ def test_order_of_pop3():
 
 def test_what_a_look_may_show():
     """The last sure deed counts, and whatever came beside or after it."""
-    old, beside, last, late = (Deed(put("a", start), value, sure) for start, value, sure in (
-        (1, 1, True), (5.95, 2, False), (6, 3, True), (10, 4, True)))
+    old, beside, last, late = (Deed(put("a", start), value, sure, ("mount1", 0))
+                               for start, value, sure in (
+                                   (1, 1, True), (5.95, 2, False), (6, 3, True), (10, 4, True)))
     deeds = [old, beside, last, late]
-    assert possible(deeds, listing(10), 1) == [beside, last, late]
-    assert possible(deeds, listing(6.5), 1) == [old, beside, last]
+    assert possible(deeds, Look(10, 10.1, ("mount2", 0)), 1) == [beside, last, late]
+    assert possible(deeds, Look(6.5, 6.6, ("mount2", 0)), 1) == [old, beside, last]
+    assert possible(deeds, Look(6.5, 6.6, ("mount1", 0)), 1) == [beside, last]
 
 
 def test_shortest_prefix():
