@@ -60,6 +60,7 @@ class Evidence:
             else:
                 self._steps[step.what, step.mailbox, step.base].append(step)
         self.outages = [fault for fault in by_kind[Fault] if fault.what.startswith("courierfs")]
+        self._index_of_session = {}
         self._index_losses = [fault for fault in by_kind[Fault] if fault.what == "Dovecot's index"]
         self._letters = {(record.mailbox, name.lower()): letter for record in by_kind[Letters]
                          for letter, name in record.names.items()}
@@ -92,12 +93,18 @@ class Evidence:
         """Which of Dovecot's indexes a record's program works with. Sessions that begin when their
         node's index was lost share nothing with those that live on; one that began in that moment
         shares its own with nobody."""
-        login = self._logins.get(record.by, record)
+        login = self._logins.get(record.by)
+        if login is None:
+            return self._index_in_use(record)
+        if record.by not in self._index_of_session:
+            self._index_of_session[record.by] = self._index_in_use(login)
+        return self._index_of_session[record.by]
+
+    def _index_in_use(self, record):
         lost = [fault for fault in self._index_losses if fault.node == record.node]
-        before = sum(fault.end < login.start for fault in lost)
-        if before == sum(fault.start <= login.end for fault in lost):
-            return record.node, before
-        return record.node, record.by
+        before = sum(fault.end < record.start for fault in lost)
+        is_certain = before == sum(fault.start <= record.end for fault in lost)
+        return record.node, before if is_certain else record.by
 
     def _read_database(self):
         self._saved = set()  # (mailbox, UIDVALIDITY, UID, token); token None: nobody knows whose
