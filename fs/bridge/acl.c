@@ -5,8 +5,8 @@
  * say. Dovecot lets the more special line replace the more general one: with "anyone lr" and
  * "user=bob w", Bob may `lrw` under Courier and only `w` under Dovecot. So lines cannot be copied; what
  * must be kept is what people may. The one law here is: *by neither file may anybody more than by the
- * other*. Where the two cannot say the same, the one that is made says less. acl_map.c has the
- * way there and back; test_acl_map.c tries it on every kind of person.
+ * other*. Where the two cannot say the same, the one that is made says less. acl_present.c has
+ * the way there and acl_record.c the way back; test_acl_map.c tries both on every kind of person.
  *
  * What Dovecot is shown (Courier 5.0.13, Dovecot 2.3.19, both asked):
  *
@@ -14,11 +14,12 @@
  *   group=G              with what is anyone's
  *   -group=G             as -group-override=G: only that concerns, as Courier's does, also members who
  *                        have a line of their own. With what -anyone, -owner and -user= lines take,
- *                        which Dovecot would forget for members
+ *                        which Dovecot would forget for members. As -group=G, too, what a note says
+ *                        Dovecot called so
  *   user=U               with what is anyone's, unless -user=U takes that; not with what U has as
  *                        member of a group, who is not known here
- *   -user=U              with what -anyone and -owner take, which Dovecot would forget for him; not
- *                        shown if it takes only what would be anyone's
+ *   -user=U              with what -anyone takes, and -owner, if U may be the owner: Dovecot would
+ *                        forget it for him; without what a note says nobody took
  *   owner                with what is anyone's, and with `a`, which Courier's owner always has, and
  *                        `p`: Courier delivers to him without asking; less all of -anyone and -owner
  *   administrators,      not at all: their members may everything under Courier, and have the same
@@ -29,8 +30,9 @@
  *
  *   lines that did not change, and lines it was not shown, stay as they are, byte for byte
  *   user=, group=        get a `-` line beside them for what they would also get as anyone, or in a
- *                        group, if Dovecot's line does not say so
- *   -group-override=     is -group=
+ *                        group, if Dovecot's line does not say so, and a note of it
+ *   -group=,             are -group=, with a note of what -group= said
+ *   -group-override=
  *   owner                keeps `l` and `a`. Courier refuses every later SETACL of a list that does not
  *                        give him these, and all use of subfolders that have none of their own.
  *                        Without a line he has all rights, as Dovecot has it
@@ -41,6 +43,19 @@
  *   administrators,
  *   names with blanks,
  *   damaged files
+ *
+ * *Notes.* A `-` line that we had to add looks like one that somebody wanted, and in Courier's -group=
+ * nobody can see which of Dovecot's two lines said what. A later change must know: DELETEACL of a line
+ * that somebody wanted gives back what it took, but not what we took for another reason. So there are
+ * lines for identifiers that Courier carries along and grants nothing for:
+ *
+ *   courierfs:user=U     what of the `-` line no `-` line of Dovecot's stands for
+ *   courierfs:group=G
+ *   courierfs:-group=G   what of -group=G Dovecot's -group= line says
+ *
+ * They count only for what the `-` line takes at that moment, so whatever Courier's users do to it is
+ * right. Without notes a list gave members of a group more than a Dovecot without us would after the
+ * same commands (test_acl_commands.c).
  *
  * A mailbox without courierimapacl has the rights of its parent, up to INBOX, and of a parent that
  * does not exist those in courierimaphieracl/; that is what is shown then. (Courier makes a copy for
@@ -179,7 +194,7 @@ static int show(struct mailbox *mailbox, struct span courier_text, const struct 
     BUF_AUTO text = BUF_EMPTY;
     int result = acl_read_courier(courier_text, &courier);
     if (result == 0)
-        result = acl_present(&courier, &shown);
+        result = acl_present(&courier, mailbox->path, &shown);
     if (result == 0)
         result = acl_format_dovecot(&shown, &text);
     if (result < 0)
@@ -304,7 +319,7 @@ static int edit(const struct mailbox *mailbox, struct span text, const struct ac
     ACL_AUTO changed = {.entries = NULL};
     int result = acl_read_courier(text, &courier);
     if (result == 0)
-        result = acl_translate(&courier, &wanted);
+        result = acl_words(&courier, mailbox->path, &wanted);
     if (result == 0)
         result = acl_merge(&wanted, before, after);
     if (result == 0)

@@ -9,6 +9,9 @@
 /* A folder shared with more names than this is shared with a group. */
 #define IDENTIFIER_LIMIT 1024
 
+/* Begins the identifiers of notes. */
+#define NOTE "courierfs:"
+
 /* ---- lists ----------------------------------------------------------------------------------- */
 
 void acl_release(struct acl *acl)
@@ -131,15 +134,30 @@ bool acl_is_administrators(enum dovecot_acl_kind kind, struct span name)
            span_equals(name, "administrators");
 }
 
-static bool parse_courier_identifier(struct span text, bool *negative_r,
-                                     enum dovecot_acl_kind *kind_r, struct span *name_r)
+/* What a line of Courier's file is about. */
+struct courier_identifier {
+    bool note; /* one of ours, which Courier carries along */
+    bool negative;
+    enum dovecot_acl_kind kind;
+    struct span name;
+};
+
+static bool cut_prefix(struct span *text, const char *prefix)
 {
-    *negative_r = span_starts(text, "-");
-    if (*negative_r)
-        text = span_make(text.text + 1, text.len - 1);
-    return dovecot_acl_parse_identifier(text, kind_r, name_r) &&
-           *kind_r != DOVECOT_ACL_AUTHENTICATED && *kind_r != DOVECOT_ACL_GROUP_OVERRIDE &&
-           !acl_is_administrators(*kind_r, *name_r);
+    bool starts = span_starts(*text, prefix);
+    if (starts)
+        *text = span_make(text->text + strlen(prefix), text->len - strlen(prefix));
+    return starts;
+}
+
+static bool parse_courier_identifier(struct span text, struct courier_identifier *parsed_r)
+{
+    parsed_r->note = cut_prefix(&text, NOTE);
+    parsed_r->negative = cut_prefix(&text, "-");
+    return dovecot_acl_parse_identifier(text, &parsed_r->kind, &parsed_r->name) &&
+           parsed_r->kind != DOVECOT_ACL_AUTHENTICATED &&
+           parsed_r->kind != DOVECOT_ACL_GROUP_OVERRIDE &&
+           !acl_is_administrators(parsed_r->kind, parsed_r->name);
 }
 
 /* Of several lines with one identifier the last one counts for Courier. `anyone` has two names, so
@@ -150,14 +168,18 @@ struct anyone_lines {
 };
 
 static void add_courier_line(struct acl_entry *entry, struct anyone_lines *anyone, bool other_name,
-                             bool negative, unsigned rights)
+                             const struct courier_identifier *identifier, unsigned rights)
 {
+    if (identifier->note) {
+        *(identifier->negative ? &entry->said : &entry->ours) = rights;
+        return;
+    }
     if (entry->kind == DOVECOT_ACL_ANYONE) {
-        unsigned *lines = negative ? anyone->not_allowed : anyone->rights;
+        unsigned *lines = identifier->negative ? anyone->not_allowed : anyone->rights;
         lines[other_name] = rights;
         rights = lines[0] | lines[1];
     }
-    if (negative)
+    if (identifier->negative)
         acl_set_not_allowed(entry, rights);
     else
         acl_set_rights(entry, rights);
@@ -170,17 +192,15 @@ int acl_read_courier(struct span text, struct acl *acl_r)
     struct span identifier;
     struct span letters;
     while (courier_acl_next(&text, &identifier, &letters)) {
-        bool negative;
-        enum dovecot_acl_kind kind;
-        struct span name;
-        if (!parse_courier_identifier(identifier, &negative, &kind, &name))
+        struct courier_identifier parsed;
+        if (!parse_courier_identifier(identifier, &parsed))
             continue;
         struct acl_entry *entry;
-        int result = acl_get(acl_r, kind, name, &entry);
+        int result = acl_get(acl_r, parsed.kind, parsed.name, &entry);
         if (result < 0)
             return result;
-        bool other_name = span_equals(identifier, negative ? "-anonymous" : "anonymous");
-        add_courier_line(entry, &anyone, other_name, negative,
+        bool other_name = span_equals(identifier, parsed.negative ? "-anonymous" : "anonymous");
+        add_courier_line(entry, &anyone, other_name, &parsed,
                          from_courier(courier_acl_rights(letters)));
     }
     return 0;
@@ -295,14 +315,18 @@ static void add_changes(struct changes *changes, const struct acl_entry *before,
         if (after->kind == DOVECOT_ACL_ANYONE)
             remove_anonymous(changes, "-anonymous");
     }
+    if (before->ours != after->ours)
+        add_change(changes, NOTE, after, after->ours != 0, after->ours);
+    if (before->said != after->said)
+        add_change(changes, NOTE "-", after, after->said != 0, after->said);
 }
 
 int acl_edit_courier(struct span text, const struct acl *before, const struct acl *after,
                      struct buf *out)
 {
     __attribute__((cleanup(changes_release))) struct changes changes = {
-        .list = calloc(after->count * 2 + 3, sizeof(struct courier_acl_change)),
-        .identifiers = calloc(after->count * 2 + 3, sizeof(struct buf)),
+        .list = calloc(after->count * 4 + 3, sizeof(struct courier_acl_change)),
+        .identifiers = calloc(after->count * 4 + 3, sizeof(struct buf)),
     };
     if (changes.list == NULL || changes.identifiers == NULL)
         return -ENOMEM;

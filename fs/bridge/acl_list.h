@@ -13,6 +13,9 @@ struct acl_entry {
     bool has_negative;    /* there is a line with '-' */
     unsigned rights;      /* of the former, 0 without it */
     unsigned not_allowed; /* of the latter */
+    /* Notes in Courier's file, see the essay of acl.c. */
+    unsigned ours; /* those of not_allowed that no `-` line of Dovecot's stands for */
+    unsigned said; /* those of a group's that Dovecot's `-group=` line says */
 };
 
 /* Names point into the text that was read. */
@@ -39,7 +42,7 @@ int acl_get(struct acl *acl, enum dovecot_acl_kind kind, struct span name,
 void acl_set_rights(struct acl_entry *entry, unsigned rights);
 /* No rights: no line. */
 void acl_set_not_allowed(struct acl_entry *entry, unsigned rights);
-/* NULL is an entry without lines. */
+/* But for notes. NULL is an entry without lines. */
 bool acl_same_lines(const struct acl_entry *a, const struct acl_entry *b);
 
 /* What all entries of KIND give, or take away, together. */

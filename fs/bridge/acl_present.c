@@ -1,109 +1,104 @@
 /* What Dovecot is shown. */
 #include "bridge/acl_map.h"
 
-/* Sums over Courier's lines. */
-struct sums {
-    unsigned anyone;
-    unsigned not_anyone;
-    unsigned not_owner;
-    unsigned not_users;
-};
-
-static struct sums sums_of(const struct acl *courier)
+bool acl_may_be_owner(struct span user, const char *path)
 {
-    return (struct sums){
-        .anyone = acl_all_rights(courier, DOVECOT_ACL_ANYONE),
-        .not_anyone = acl_all_not_allowed(courier, DOVECOT_ACL_ANYONE),
-        .not_owner = acl_all_not_allowed(courier, DOVECOT_ACL_OWNER),
-        .not_users = acl_all_not_allowed(courier, DOVECOT_ACL_USER),
-    };
+    struct span local = span_until(user, '@', NULL);
+    struct span rest = span_of(path);
+    while (rest.len > 0) {
+        struct span component = span_until(rest, '/', &rest);
+        if (span_equal(component, user) || span_equal(component, local))
+            return true;
+    }
+    return false;
 }
 
-/* A `-` line of Courier's that takes from a user only what is anyone's needs none of Dovecot's. */
-static void present_user(unsigned anyone, struct acl_entry *user)
+unsigned acl_taken_by_others(const struct acl *courier, const struct acl_entry *entry,
+                             const char *path)
 {
-    unsigned own = user->rights;
-    user->rights = own | (anyone & ~user->not_allowed);
-    acl_set_not_allowed(user, user->not_allowed & own);
+    unsigned rights = acl_all_not_allowed(courier, DOVECOT_ACL_ANYONE);
+    if (entry->kind == DOVECOT_ACL_USER && acl_may_be_owner(entry->name, path))
+        rights |= acl_all_not_allowed(courier, DOVECOT_ACL_OWNER);
+    return rights;
 }
 
-/* Likewise for a group; but what `-` takes from members who have it by lines of their own stays. */
-static void present_group(unsigned anyone, struct acl_entry *group)
+/* What of Courier's `-` line somebody said. We take only what the other line does not give. */
+static unsigned not_ours(const struct acl_entry *entry)
 {
-    unsigned not_own = anyone & ~group->rights;
-    group->rights |= not_own & ~group->not_allowed;
-    acl_set_not_allowed(group, group->not_allowed & ~not_own);
+    return entry->not_allowed & ~(entry->ours & ~entry->rights);
 }
+
+/* ---- words ----------------------------------------------------------------------------------- */
 
 /* A line of Dovecot's replaces what lower kinds gave, so it must repeat what they give. A `-` line
  * replaces lower `-` lines, likewise; without one they go on. */
-static void present_entry(const struct sums *sums, struct acl_entry *entry)
+static void say(const struct acl *courier, const char *path, struct acl_entry *entry)
 {
-    unsigned below = sums->not_anyone;
-    if (entry->kind == DOVECOT_ACL_GROUP) {
-        if (entry->has)
-            present_group(sums->anyone, entry);
-    } else if (entry->kind == DOVECOT_ACL_USER) {
-        below |= sums->not_owner; /* he may be the owner */
-        if (entry->has)
-            present_user(sums->anyone, entry);
-    } else {
-        return; /* anyone; the owner: see present_owner */
-    }
-    if (entry->has_negative)
-        acl_set_not_allowed(entry, entry->not_allowed | below);
-    if (!entry->has)
-        entry->rights = 0;
+    unsigned taken = not_ours(entry);
+    if (entry->kind == DOVECOT_ACL_GROUP)
+        taken = entry->not_allowed & entry->said;
+    if (entry->has)
+        entry->rights |= acl_all_rights(courier, DOVECOT_ACL_ANYONE) & ~entry->not_allowed;
+    acl_set_not_allowed(entry, taken == 0 ? 0 : taken | acl_taken_by_others(courier, entry, path));
 }
 
 /* Lines of lower kinds do not concern Dovecot's owner, and he has all rights without a line. Mail is
  * delivered to him whatever Courier's file says, which for Dovecot's own deliveries is `p`. */
-static void present_owner(const struct sums *sums, struct acl_entry *owner)
+static void say_of_owner(const struct acl *courier, struct acl_entry *owner)
 {
     unsigned always = DOVECOT_ACL_ADMIN;
     if ((owner->not_allowed & DOVECOT_ACL_POST) == 0)
         always |= DOVECOT_ACL_POST;
-    acl_set_rights(owner, owner->rights | sums->anyone | always);
-    acl_set_not_allowed(owner, (sums->not_anyone | sums->not_owner) & ~always);
-}
-
-int acl_translate(const struct acl *courier, struct acl *acl_r)
-{
-    struct sums sums = sums_of(courier);
-    int result = acl_copy(courier, acl_r);
-    for (size_t i = 0; i < acl_r->count && result == 0; i++)
-        present_entry(&sums, &acl_r->entries[i]);
-    struct acl_entry *owner;
-    if (result == 0)
-        result = acl_get(acl_r, DOVECOT_ACL_OWNER, ACL_NO_NAME, &owner);
-    if (result == 0)
-        present_owner(&sums, owner);
-    return result;
+    unsigned anyone = acl_all_rights(courier, DOVECOT_ACL_ANYONE) & ~owner->not_allowed;
+    acl_set_rights(owner, owner->rights | anyone | always);
+    acl_set_not_allowed(
+        owner, (owner->not_allowed | acl_all_not_allowed(courier, DOVECOT_ACL_ANYONE)) & ~always);
 }
 
 /* Courier's `-group` concerns owners and users, too, who have lines of their own for Dovecot: in
- * Dovecot's words it is `-group-override`. That makes Dovecot forget what any other `-` line took
- * from a member, so it repeats that. */
-static int present_negative_group(const struct sums *sums, struct acl *shown,
-                                  const struct acl_entry *group)
+ * Dovecot's words it is `-group-override`. */
+static int say_of_group(const struct acl_entry *group, struct acl *words)
 {
-    acl_set_not_allowed(acl_find(shown, DOVECOT_ACL_GROUP, group->name), 0);
     struct acl_entry *override;
-    int result = acl_get(shown, DOVECOT_ACL_GROUP_OVERRIDE, group->name, &override);
+    int result = acl_get(words, DOVECOT_ACL_GROUP_OVERRIDE, group->name, &override);
     if (result == 0)
-        acl_set_not_allowed(override, group->not_allowed | sums->not_anyone | sums->not_owner |
-                                          sums->not_users);
+        acl_set_not_allowed(override, not_ours(group));
     return result;
 }
 
-int acl_present(const struct acl *courier, struct acl *shown_r)
+int acl_words(const struct acl *courier, const char *path, struct acl *words_r)
 {
-    struct sums sums = sums_of(courier);
-    int result = acl_translate(courier, shown_r);
+    struct acl_entry *owner;
+    int result = acl_copy(courier, words_r);
+    if (result == 0)
+        result = acl_get(words_r, DOVECOT_ACL_OWNER, ACL_NO_NAME, &owner);
+    if (result == 0)
+        say_of_owner(courier, owner);
+    for (size_t i = 0; i < courier->count && result == 0; i++) {
+        const struct acl_entry *entry = &courier->entries[i];
+        if (entry->kind == DOVECOT_ACL_USER || entry->kind == DOVECOT_ACL_GROUP)
+            say(courier, path, &words_r->entries[i]);
+        if (entry->kind == DOVECOT_ACL_GROUP)
+            result = say_of_group(entry, words_r);
+    }
+    return result;
+}
+
+/* ---- what is shown --------------------------------------------------------------------------- */
+
+/* `-group-override` says all that Courier's line takes. It makes Dovecot forget what any other `-`
+ * line took from a member, so it repeats that. */
+int acl_present(const struct acl *courier, const char *path, struct acl *shown_r)
+{
+    unsigned others = acl_all_not_allowed(courier, DOVECOT_ACL_ANYONE) |
+                      acl_all_not_allowed(courier, DOVECOT_ACL_OWNER) |
+                      acl_all_not_allowed(courier, DOVECOT_ACL_USER);
+    int result = acl_words(courier, path, shown_r);
     for (size_t i = 0; i < courier->count && result == 0; i++) {
         const struct acl_entry *entry = &courier->entries[i];
         if (entry->kind == DOVECOT_ACL_GROUP && entry->has_negative)
-            result = present_negative_group(&sums, shown_r, entry);
+            acl_set_not_allowed(acl_find(shown_r, DOVECOT_ACL_GROUP_OVERRIDE, entry->name),
+                                entry->not_allowed | others);
     }
     return result;
 }

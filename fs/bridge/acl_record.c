@@ -20,6 +20,9 @@ static void merge_entry(struct acl_entry *target, const struct acl_entry *before
     }
     unsigned removed = before->not_allowed & ~after->not_allowed;
     unsigned added = after->not_allowed & ~before->not_allowed;
+    /* Of what was shown already, nobody knows whether it was said again now. */
+    if (target->kind == DOVECOT_ACL_GROUP_OVERRIDE)
+        added = after->not_allowed;
     acl_set_not_allowed(target, (target->not_allowed & ~removed) | added);
 }
 
@@ -49,10 +52,8 @@ static int merge_one(struct acl *target, const struct acl_entry *before,
     if (after != NULL && !has_words(before != NULL ? before : &none, after))
         return -EINVAL;
     const struct acl_entry *one = after != NULL ? after : before;
-    /* Both names of Courier's `-group`. */
-    bool is_override = one->kind == DOVECOT_ACL_GROUP_OVERRIDE;
     struct acl_entry *entry;
-    int result = acl_get(target, is_override ? DOVECOT_ACL_GROUP : one->kind, one->name, &entry);
+    int result = acl_get(target, one->kind, one->name, &entry);
     if (result == 0)
         merge_entry(entry, before != NULL ? before : &none, after != NULL ? after : &none);
     return result;
@@ -80,50 +81,60 @@ int acl_merge(struct acl *target, const struct acl *before, const struct acl *af
 /* What is made, and what it is made from. */
 struct recording {
     const struct acl *courier; /* the lines before */
-    const struct acl *shown;   /* which Dovecot would be shown this */
-    const struct acl *wanted;
+    const struct acl *words;   /* which are this in Dovecot's words */
+    const struct acl *wanted;  /* what these are to be */
     const char *path;
     struct acl *result;
 };
 
-static bool is_changed(const struct recording *r, const struct acl_entry *entry)
+static bool words_changed(const struct recording *r, enum dovecot_acl_kind kind, struct span name)
 {
-    return !acl_same_lines(acl_find(r->shown, entry->kind, entry->name),
-                           acl_find(r->wanted, entry->kind, entry->name));
+    return !acl_same_lines(acl_find(r->words, kind, name), acl_find(r->wanted, kind, name));
 }
 
-/* Lines whose presentation is wanted as it is stay; others become what is wanted. */
-static int take_wanted(struct recording *r)
+static bool is_changed(const struct recording *r, const struct acl_entry *entry)
+{
+    return words_changed(r, entry->kind, entry->name) ||
+           (entry->kind == DOVECOT_ACL_GROUP &&
+            words_changed(r, DOVECOT_ACL_GROUP_OVERRIDE, entry->name));
+}
+
+/* What is wanted of the identifier, in Courier's words; and a note of what Courier's file cannot say:
+ * which of Dovecot's two `-` lines of a group says what. */
+static void take_wanted(const struct recording *r, struct acl_entry *entry)
+{
+    const struct acl_entry *wanted = acl_find(r->wanted, entry->kind, entry->name);
+    const struct acl_entry *override = acl_find(r->wanted, DOVECOT_ACL_GROUP_OVERRIDE, entry->name);
+    *entry = (struct acl_entry){.kind = entry->kind, .name = entry->name};
+    if (wanted != NULL) {
+        *entry = *wanted;
+        entry->ours = entry->said = 0;
+    }
+    if (entry->kind == DOVECOT_ACL_GROUP) {
+        unsigned of_all = override != NULL ? override->not_allowed : 0;
+        entry->said = entry->not_allowed;
+        entry->ours = entry->not_allowed & ~of_all;
+        acl_set_not_allowed(entry, entry->not_allowed | of_all);
+    }
+}
+
+/* Lines whose words are wanted as they are stay; others become what is wanted. */
+static int take_all_wanted(struct recording *r)
 {
     int result = acl_copy(r->courier, r->result);
     for (size_t i = 0; i < r->wanted->count && result == 0; i++) {
         const struct acl_entry *wanted = &r->wanted->entries[i];
+        bool is_override = wanted->kind == DOVECOT_ACL_GROUP_OVERRIDE;
         struct acl_entry *entry;
-        if (!is_changed(r, wanted))
-            continue;
-        result = acl_get(r->result, wanted->kind, wanted->name, &entry);
-        if (result == 0)
-            *entry = *wanted;
+        if (words_changed(r, wanted->kind, wanted->name))
+            result = acl_get(r->result, is_override ? DOVECOT_ACL_GROUP : wanted->kind,
+                             wanted->name, &entry);
     }
     for (size_t i = 0; i < r->result->count; i++) {
-        struct acl_entry *entry = &r->result->entries[i];
-        if (acl_find(r->wanted, entry->kind, entry->name) == NULL && is_changed(r, entry))
-            *entry = (struct acl_entry){.kind = entry->kind, .name = entry->name};
+        if (is_changed(r, &r->result->entries[i]))
+            take_wanted(r, &r->result->entries[i]);
     }
     return result;
-}
-
-/* Whether a directory above the mailbox is called like the user, or like what is before his @. */
-static bool may_be_owner(struct span user, const char *path)
-{
-    struct span local = span_until(user, '@', NULL);
-    struct span rest = span_of(path);
-    while (rest.len > 0) {
-        struct span component = span_until(rest, '/', &rest);
-        if (span_equal(component, user) || span_equal(component, local))
-            return true;
-    }
-    return false;
 }
 
 /* Whether what GIVER gives may also be had by whoever ENTRY is about. */
@@ -137,7 +148,7 @@ static bool may_be_same(const struct recording *r, const struct acl_entry *entry
         return giver == entry || entry->kind != DOVECOT_ACL_GROUP;
     case DOVECOT_ACL_OWNER:
         return giver == entry ||
-               (entry->kind == DOVECOT_ACL_USER && may_be_owner(entry->name, r->path));
+               (entry->kind == DOVECOT_ACL_USER && acl_may_be_owner(entry->name, r->path));
     case DOVECOT_ACL_USER:
         return giver == entry;
     case DOVECOT_ACL_AUTHENTICATED:
@@ -155,7 +166,7 @@ static unsigned given_back(const struct recording *r, const struct acl_entry *en
         const struct acl_entry *before = &r->courier->entries[i];
         bool is_user = before->kind == DOVECOT_ACL_USER;
         bool is_he = (entry->kind == DOVECOT_ACL_USER && span_equal(before->name, entry->name)) ||
-                     (entry->kind == DOVECOT_ACL_OWNER && may_be_owner(before->name, r->path));
+                     (entry->kind == DOVECOT_ACL_OWNER && acl_may_be_owner(before->name, r->path));
         if (!is_user || is_he)
             rights |=
                 before->not_allowed & ~acl_find(r->result, before->kind, before->name)->not_allowed;
@@ -190,21 +201,12 @@ static unsigned granted(const struct recording *r, const struct acl_entry *entry
     return rights & ~(entry->not_allowed | acl_all_not_allowed(r->result, DOVECOT_ACL_ANYONE));
 }
 
-/* What `-` lines of other kinds take from the identifier, too. */
-static unsigned taken_by_others(const struct acl *acl, enum dovecot_acl_kind kind)
-{
-    unsigned rights = acl_all_not_allowed(acl, DOVECOT_ACL_ANYONE);
-    if (kind == DOVECOT_ACL_USER)
-        rights |= acl_all_not_allowed(acl, DOVECOT_ACL_OWNER);
-    return rights;
-}
-
 /* A `-` line that Dovecot was shown says also what others took. It still does when they no longer
  * take it. */
 static unsigned no_longer_taken(const struct recording *r, const struct acl_entry *wanted)
 {
-    return wanted->not_allowed & taken_by_others(r->courier, wanted->kind) &
-           ~taken_by_others(r->result, wanted->kind);
+    return wanted->not_allowed & acl_taken_by_others(r->courier, wanted, r->path) &
+           ~acl_taken_by_others(r->result, wanted, r->path);
 }
 
 /* Adds what is wanted of the identifier, and is not anyone's, to its line. */
@@ -227,10 +229,15 @@ static void settle(const struct recording *r, struct acl_entry *entry)
     if (wanted->has)
         settle_rights(r, entry, rights & ~always);
     unsigned excess = granted(r, entry, !is_changed(r, entry)) & ~(rights & ~wanted->not_allowed);
-    excess |= no_longer_taken(r, wanted);
-    if (entry->kind == DOVECOT_ACL_OWNER)
+    unsigned said = no_longer_taken(r, wanted);
+    excess &= ~(entry->not_allowed | said);
+    if (entry->kind == DOVECOT_ACL_OWNER) {
         excess &= ~(OWNER_KEEPS | always);
-    acl_set_not_allowed(entry, entry->not_allowed | excess);
+        said &= ~(OWNER_KEEPS | always);
+    } else {
+        entry->ours |= excess;
+    }
+    acl_set_not_allowed(entry, entry->not_allowed | excess | said);
 }
 
 /* Dovecot's owner has all rights without a line. Courier's has `a` in any case; where a list does
@@ -267,13 +274,13 @@ int acl_to_courier(const struct acl *courier, const struct acl *wanted, const ch
                    struct acl *courier_r)
 {
     *courier_r = (struct acl){.entries = NULL};
-    ACL_AUTO shown = {.entries = NULL};
-    struct recording r = {courier, &shown, wanted, path, courier_r};
+    ACL_AUTO words = {.entries = NULL};
+    struct recording r = {courier, &words, wanted, path, courier_r};
     int result = check_names(wanted);
     if (result == 0)
-        result = acl_translate(courier, &shown);
+        result = acl_words(courier, path, &words);
     if (result == 0)
-        result = take_wanted(&r);
+        result = take_all_wanted(&r);
     if (result < 0)
         return result;
     result = complete_owner(&r);

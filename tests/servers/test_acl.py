@@ -61,6 +61,25 @@ def test_what_one_sets_the_other_shows(site, server):
     assert site.both_say(EVE) == set()
 
 
+def test_notes_beside_couriers_lines(site):
+    """What was only taken because Courier unites lines is given back when its reason goes, also
+    after Courier has written the file."""
+    with site.through_dovecot(SITE) as imap:
+        allow(imap, "anyone", "lr")
+        allow(imap, BOB, "lw")
+    note = f"courierfs:user={BOB}"
+    assert site.in_file(f"-user={BOB}") == site.in_file(note) == set("r")
+    with site.through_courier(SITE) as imap:
+        allow(imap, EVE, "ls")
+    assert site.in_file(note) == set("r")
+    assert site.both_say(BOB) == set("lw")
+    with site.through_dovecot(SITE) as imap:
+        assert access(imap)[BOB] == set("lw")
+        imap.command("DELETEACL", OWN, BOB)
+    assert site.both_say(BOB) == set("lr")
+    assert not [line for line in site.file() if BOB in line]
+
+
 @pytest.mark.parametrize("server", SERVERS)
 def test_each_right_alone(site, server):
     """Every letter beside `l`, and all but one: neither server gives more than was said."""

@@ -1,108 +1,9 @@
-/* fs/bridge/acl_map: whoever somebody is, neither server's file gives him more than the other's.
- *
- * The rules of the two servers stand here once more, as the servers state them. */
-#include "testing.h"
+/* fs/bridge/acl_map: whoever somebody is, neither server's file gives him more than the other's. */
+#include "acl_rules.h"
 
 #include "bridge/acl_map.h"
 
 #define PATH "example.org/ann/Maildir/.A"
-
-/* Somebody who asks for his rights. */
-struct person {
-    const char *name;
-    bool logged_in; /* else anonymous */
-    bool in_g;
-    bool in_h;
-    bool is_owner;
-};
-
-static bool fits(const struct person *person, enum dovecot_acl_kind kind, struct span name)
-{
-    switch (kind) {
-    case DOVECOT_ACL_ANYONE:
-        return true;
-    case DOVECOT_ACL_AUTHENTICATED:
-        return person->logged_in;
-    case DOVECOT_ACL_GROUP:
-    case DOVECOT_ACL_GROUP_OVERRIDE:
-        return (person->in_g && span_equals(name, "g")) || (person->in_h && span_equals(name, "h"));
-    case DOVECOT_ACL_OWNER:
-        return person->is_owner;
-    case DOVECOT_ACL_USER:
-        return person->logged_in && span_equals(name, person->name);
-    }
-    return false;
-}
-
-/* The union, less the union. */
-static unsigned courier_grants(const char *text, const struct person *person)
-{
-    ACL_AUTO acl = {.entries = NULL};
-    assert_int_equal(acl_read_courier(span_of(text), &acl), 0);
-    unsigned rights = 0, taken = 0;
-    for (size_t i = 0; i < acl.count; i++) {
-        const struct acl_entry *entry = &acl.entries[i];
-        if (!fits(person, entry->kind, entry->name))
-            continue;
-        rights |= entry->rights;
-        taken |= entry->not_allowed;
-    }
-    return (rights & ~taken) | (person->is_owner ? DOVECOT_ACL_ADMIN : 0);
-}
-
-/* The kinds in order, each replacing the earlier ones; groups are united. */
-static unsigned dovecot_grants(const struct acl *acl, const struct person *person)
-{
-    unsigned rights = person->is_owner ? DOVECOT_ACL_ALL : 0, taken = 0;
-    int first = person->is_owner ? DOVECOT_ACL_OWNER : DOVECOT_ACL_ANYONE;
-    for (int kind = first; kind <= DOVECOT_ACL_GROUP_OVERRIDE; kind++) {
-        bool matched = false;
-        /* In the order of the names: of one kind the first one that fits replaces. */
-        static const char *const names[] = {"", "ann", "bob", "g", "h"};
-        for (size_t n = 0; n < 5; n++) {
-            const struct acl_entry *entry =
-                acl_find(acl, (enum dovecot_acl_kind)kind, span_of(names[n]));
-            if (entry == NULL || !(entry->has || entry->has_negative) ||
-                !fits(person, entry->kind, entry->name))
-                continue;
-            if (entry->has)
-                rights = (matched ? rights : 0) | entry->rights;
-            if (entry->has_negative)
-                taken = (matched ? taken : 0) | entry->not_allowed;
-            matched = true;
-        }
-    }
-    return rights & ~taken;
-}
-
-static struct person person_of(size_t number)
-{
-    static const char *const names[] = {"ann", "bob", "cem"};
-    struct person person = {.name = names[number % 3],
-                            .in_g = (number / 3) % 2 == 1,
-                            .in_h = (number / 6) % 2 == 1,
-                            .is_owner = number % 3 == 0,
-                            .logged_in = true};
-    if (number == 12)
-        person = (struct person){.name = ""};
-    return person;
-}
-
-#define PERSONS 13
-
-/* What Courier's owner has in any case. */
-#define OWNERS (DOVECOT_ACL_LOOKUP | DOVECOT_ACL_ADMIN | DOVECOT_ACL_POST)
-
-static void tell(const char *what, size_t number, unsigned more, const char *courier,
-                 const struct acl *dovecot)
-{
-    BUF_AUTO text = BUF_EMPTY;
-    assert_int_equal(acl_format_dovecot(dovecot, &text), 0);
-    struct person person = person_of(number);
-    fail_msg("%s: %s%s%s%s may %#x more\nCourier:\n%s\nDovecot:\n%.*s", what, person.name,
-             person.in_g ? " in g" : "", person.in_h ? " in h" : "",
-             person.is_owner ? ", the owner" : "", more, courier, SPAN_FMT(buf_span(&text)));
-}
 
 static const char *const identifiers[] = {
     "anyone",  "user=bob",      "owner", "group=g",          "user=ann",
@@ -165,7 +66,7 @@ static void shows_no_more(void **state)
         ACL_AUTO shown = {.entries = NULL};
         const char *terminated = text.data == NULL ? "" : text.data;
         assert_int_equal(acl_read_courier(span_of(terminated), &courier), 0);
-        assert_int_equal(acl_present(&courier, &shown), 0);
+        assert_int_equal(acl_present(&courier, PATH, &shown), 0);
         for (size_t i = 0; i < PERSONS; i++) {
             struct person person = person_of(i);
             unsigned may = courier_grants(terminated, &person);
@@ -184,7 +85,7 @@ static void record(const char *text, const struct acl *before, const struct acl 
     ACL_AUTO courier = {.entries = NULL};
     ACL_AUTO changed = {.entries = NULL};
     assert_int_equal(acl_read_courier(span_of(text), &courier), 0);
-    assert_int_equal(acl_translate(&courier, wanted), 0);
+    assert_int_equal(acl_words(&courier, PATH, wanted), 0);
     assert_int_equal(acl_merge(wanted, before, after), 0);
     assert_int_equal(acl_to_courier(&courier, wanted, PATH, &changed), 0);
     assert_int_equal(acl_edit_courier(span_of(text), &courier, &changed, out), 0);
@@ -233,7 +134,7 @@ static void changes_no_more(void **state)
         ACL_AUTO written = {.entries = NULL};
         ACL_AUTO wanted = {.entries = NULL};
         assert_int_equal(acl_read_courier(span_of(terminated), &courier), 0);
-        assert_int_equal(acl_present(&courier, &shown), 0);
+        assert_int_equal(acl_present(&courier, PATH, &shown), 0);
         random_dovecot(&written);
         record(terminated, &shown, &written, &wanted, &text);
         for (size_t i = 0; i < PERSONS; i++) {
@@ -262,7 +163,7 @@ static void keeps_what_nobody_changed(void **state)
         assert_int_equal(buf_terminate(&before), 0);
         const char *terminated = before.data == NULL ? "" : before.data;
         assert_int_equal(acl_read_courier(span_of(terminated), &courier), 0);
-        assert_int_equal(acl_present(&courier, &shown), 0);
+        assert_int_equal(acl_present(&courier, PATH, &shown), 0);
         record(terminated, &shown, &shown, &wanted, &text);
         assert_string_equal(text.data, terminated);
     }
@@ -276,7 +177,7 @@ static void assert_recorded(const char *text, const char *written, const char *e
     ACL_AUTO wanted = {.entries = NULL};
     BUF_AUTO out = BUF_EMPTY;
     assert_int_equal(acl_read_courier(span_of(text), &courier), 0);
-    assert_int_equal(acl_present(&courier, &shown), 0);
+    assert_int_equal(acl_present(&courier, PATH, &shown), 0);
     assert_int_equal(acl_read_dovecot(span_of(written), &after), 0);
     record(text, &shown, &after, &wanted, &out);
     assert_string_equal(out.data, expected);
@@ -288,7 +189,7 @@ static void assert_shown(const char *text, const char *expected)
     ACL_AUTO shown = {.entries = NULL};
     BUF_AUTO out = BUF_EMPTY;
     assert_int_equal(acl_read_courier(span_of(text), &courier), 0);
-    assert_int_equal(acl_present(&courier, &shown), 0);
+    assert_int_equal(acl_present(&courier, PATH, &shown), 0);
     assert_int_equal(acl_format_dovecot(&shown, &out), 0);
     assert_span(buf_span(&out), span_of(expected));
 }
@@ -300,9 +201,9 @@ static void shows_the_usual(void **state)
     (void)state;
     assert_shown(DEFAULT "user=bob lrs\n-user=eve w\n", OWNER "user=bob lrs\n-user=eve w\n");
     assert_shown("owner alr\nanyone lr\nuser=bob c\n-user=bob r\n",
-                 "anyone lr\nowner lrpa\nuser=bob lk\n");
+                 "anyone lr\nowner lrpa\nuser=bob lk\n-user=bob r\n");
     assert_shown("owner alr\nanyone l\nuser=bob rs\n-user=bob ls\n",
-                 "anyone l\nowner lrpa\nuser=bob rs\n-user=bob s\n");
+                 "anyone l\nowner lrpa\nuser=bob rs\n-user=bob ls\n");
     assert_shown(DEFAULT "group=g w\nanonymous l\nanyone r\nauthenticated lrw\n",
                  "anyone lr\ngroup=g lrw\n" OWNER);
     assert_shown(DEFAULT "-group=g w\nuser=bob lw\n-user=eve r\n",
@@ -320,30 +221,32 @@ static void records_the_usual(void **state)
                     DEFAULT "user=bob 9lrs\njunk x\n-user=eve w\n");
     /* Not what anyone may. */
     assert_recorded(DEFAULT "anyone lr\n", OWNER "anyone lr\nuser=bob kw\n",
-                    DEFAULT "anyone lr\nuser=bob cw\n-user=bob lr\n");
+                    DEFAULT "anyone lr\nuser=bob cw\n-user=bob lr\ncourierfs:user=bob lr\n");
     /* What a line said by way of anyone it still says. */
     assert_recorded(DEFAULT "anyone lr\nuser=bob w\n", OWNER "anyone l\nuser=bob lrw\n",
                     DEFAULT "anyone l\nuser=bob rw\n");
     assert_recorded(DEFAULT "anyone lr\nuser=bob w\n", OWNER "anyone lrs\nuser=bob lrw\n",
-                    DEFAULT "anyone lrs\nuser=bob w\n-user=bob s\n");
+                    DEFAULT "anyone lrs\nuser=bob w\n-user=bob s\ncourierfs:user=bob s\n");
     /* The owner: not without `l` and `a`, all rights without a line. */
     assert_recorded(DEFAULT, "owner r\n", "owner alr\nadministrators aceilrstwx\n");
     assert_recorded("owner alr\n", "user=bob l\n", "owner aceilrstwx\nuser=bob l\n");
     assert_recorded(DEFAULT, OWNER "user=ann@example.org lra\n",
-                    DEFAULT "user=ann@example.org alr\n-user=ann@example.org ceistwx\n");
+                    DEFAULT "user=ann@example.org alr\n-user=ann@example.org ceistwx\n"
+                            "courierfs:user=ann@example.org ceistwx\n");
     /* Courier's `-group` has two names, of which it is shown by the second. */
-    assert_recorded(DEFAULT, OWNER "-group=g w\n", DEFAULT "-group=g w\n");
+    assert_recorded(DEFAULT, OWNER "-group=g w\n",
+                    DEFAULT "-group=g w\ncourierfs:group=g w\ncourierfs:-group=g w\n");
     assert_recorded(DEFAULT, OWNER "-group-override=g w\n", DEFAULT "-group=g w\n");
     assert_recorded(DEFAULT "-group=g w\n", OWNER "-group-override=g w\n", DEFAULT "-group=g w\n");
     assert_recorded(DEFAULT "-group=g w\n", OWNER "-group=g s\n-group-override=g w\n",
-                    DEFAULT "-group=g sw\n");
+                    DEFAULT "-group=g sw\ncourierfs:group=g s\ncourierfs:-group=g s\n");
     assert_recorded(DEFAULT "-group=g w\n", OWNER, DEFAULT);
     /* Judges, who may not post as anyone may. */
     assert_recorded(DEFAULT "anyone li\n", OWNER "anyone li\ngroup=g lrs\n",
-                    DEFAULT "anyone li\ngroup=g lrs\n-group=g i\n");
+                    DEFAULT "anyone li\ngroup=g lrs\n-group=g i\ncourierfs:group=g i\n");
     assert_recorded(DEFAULT "anyone li\ngroup=g lrs\n-group=g iw\n",
                     "anyone li\ngroup=g lrsi\n" OWNER "-group-override=g iw\n",
-                    DEFAULT "anyone li\ngroup=g ilrs\n-group=g w\n");
+                    DEFAULT "anyone li\ngroup=g ilrs\n-group=g iw\n");
 }
 
 /* What Dovecot wrote over what it was shown. */
@@ -355,8 +258,8 @@ static int record_result(const char *text, const char *written)
     ACL_AUTO wanted = {.entries = NULL};
     ACL_AUTO changed = {.entries = NULL};
     assert_int_equal(acl_read_courier(span_of(text), &courier), 0);
-    assert_int_equal(acl_present(&courier, &shown), 0);
-    assert_int_equal(acl_translate(&courier, &wanted), 0);
+    assert_int_equal(acl_present(&courier, PATH, &shown), 0);
+    assert_int_equal(acl_words(&courier, PATH, &wanted), 0);
     int result = acl_read_dovecot(span_of(written), &after);
     if (result == 0)
         result = acl_merge(&wanted, &shown, &after);
