@@ -12,3 +12,4 @@ int ctl_survey(int argc, char **argv);
 int ctl_convert(int argc, char **argv);
 int ctl_revert(int argc, char **argv);
 int ctl_verify(int argc, char **argv);
+int ctl_userdb(int argc, char **argv);

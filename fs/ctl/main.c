@@ -22,6 +22,8 @@ static const struct command {
     {"revert", ctl_revert,
      "revert STORE [ACCOUNT...]\n"
      "                      back to Courier's files, with what Dovecot did since\n"},
+    {"userdb", ctl_userdb,
+     "userdb FILE         Courier's userdb (a file or directory) as a Dovecot passwd-file\n"},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

@@ -1,12 +1,14 @@
 """Courier's own programs: imapd and courierpop3d on pipes, maildirmake, deliveries."""
 
+import contextlib
 import os
 import shutil
+import subprocess
 import time
 
 from servers.imap import Imap
 from servers.lab import (
-    BUILD, MAIL_GID, MAIL_UID, Connection, as_mail_user, shell_command)
+    BUILD, MAIL_GID, MAIL_UID, TOP, Connection, as_mail_user, shell_command)
 from servers.pop3 import Pop3
 
 SETTINGS = {
@@ -73,6 +75,22 @@ class Courier:
     def pop3(self, maildir, **settings):
         """A POP3 session on a maildir, already logged in."""
         return Pop3(self._connection("usr/lib/courier/courier/courierpop3d", maildir, settings))
+
+    @contextlib.contextmanager
+    def ports(self, *stores):
+        """Both servers on loopback ports, as courier_front.py has them; gives (IMAP, POP3)."""
+        command = ["/usr/bin/python3", "-m", "servers.courier_front", self._tree / "usr/bin/imapd",
+                   self._tree / "usr/lib/courier/courier/courierpop3d",
+                   *(store.path for store in stores)]
+        with open(self.log, "ab") as log:
+            process = self._lab.spawn(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                      stderr=log, env=self._environment, cwd=TOP / "tests")
+        try:
+            yield tuple(map(int, process.stdout.readline().split()))
+        finally:
+            process.stdin.close()
+            process.stdout.close()
+            self._lab.end(process)
 
     def tunnel(self, maildir):
         """A command line, for a client's shell, that is an IMAP session on its pipes."""

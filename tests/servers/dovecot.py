@@ -10,7 +10,7 @@ import signal
 import smtplib
 import socket
 
-from servers.imap import Imap
+from servers.imap import Imap, Refused
 from servers.lab import MAIL_GID, MAIL_UID, TOP, Connection, shell_command, wait_until
 from servers.pop3 import Pop3
 
@@ -28,14 +28,7 @@ default_internal_user = nobody
 default_internal_group = nogroup
 default_login_user = nobody
 auth_username_format = %Lu
-passdb {{
-  driver = static
-  args = password=secret
-}}
-userdb {{
-  driver = static
-  args = uid={uid} gid={gid} home={home}/homes/%u allow_all_users=yes
-}}
+{accounts}
 service imap-login {{
   inet_listener imap {{
     port = {imap_port}
@@ -52,6 +45,18 @@ service lmtp {{
   }}
 }}
 !include {settings}
+"""
+
+# One password for everybody.
+ACCOUNTS = """
+passdb {{
+  driver = static
+  args = password=secret
+}}
+userdb {{
+  driver = static
+  args = uid={uid} gid={gid} home={home}/homes/%u allow_all_users=yes
+}}
 """
 
 # Programs on pipes have no master process to talk to.
@@ -74,10 +79,11 @@ class Dovecot:
     """Dovecot with the example's settings over the maildirs below `mail_root`.
 
     Further `examples` are read after it.
-    A user `ann@example.org` has the maildir `example.org/ann/Maildir` there.
+    A user `ann@example.org` has the maildir `example.org/ann/Maildir` there. `accounts` are the
+    settings of a master for those who log in.
     """
 
-    def __init__(self, lab, mail_root, examples=()):
+    def __init__(self, lab, mail_root, examples=(), accounts=None):
         self._lab = lab
         self.home = lab.new_directory("dovecot", owned_by_mail_user=True)
         self.index = self.home / "index"
@@ -91,8 +97,10 @@ class Dovecot:
         settings.write_text(
             self._example("dovecot-2.3.conf", mail_root, with_owner=True)
             + "".join(self._example(name, mail_root) for name in examples))
+        if accounts is None:
+            accounts = ACCOUNTS.format(home=self.home, uid=MAIL_UID, gid=MAIL_GID)
         self.config.write_text(SURROUNDINGS.format(
-            home=self.home, log=self.log, settings=settings, uid=MAIL_UID, gid=MAIL_GID,
+            home=self.home, log=self.log, settings=settings, accounts=accounts,
             imap_port=self._imap_port, pop3_port=self._pop3_port, lmtp_port=self._lmtp_port))
 
     def _example(self, name, mail_root, with_owner=False):
@@ -166,7 +174,7 @@ class Dovecot:
                                       stderr=log)
         try:
             wait_until(lambda: self._answers(process), "Dovecot answers on its ports")
-            yield Master(self._imap_port, self._lmtp_port)
+            yield Master(self._imap_port, self._pop3_port, self._lmtp_port)
         finally:
             process.send_signal(signal.SIGTERM)
             self._lab.end(process)
@@ -174,7 +182,7 @@ class Dovecot:
     def _answers(self, process):
         if process.poll() is not None:
             raise RuntimeError(f"Dovecot did not start: {self.log.read_text()}")
-        for port in (self._imap_port, self._lmtp_port):
+        for port in (self._imap_port, self._pop3_port, self._lmtp_port):
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=5).close()
             except OSError:
@@ -196,14 +204,30 @@ class Dovecot:
 class Master:
     """The network side of a running Dovecot."""
 
-    def __init__(self, imap_port, lmtp_port):
-        self._imap_port = imap_port
+    def __init__(self, imap_port, pop3_port, lmtp_port):
+        self.imap_port = imap_port
+        self.pop3_port = pop3_port
         self._lmtp_port = lmtp_port
 
-    def imap(self, user):
+    def imap(self, user, password="secret"):
         """An IMAP session over TCP, logged in."""
-        session = Imap(Connection.to_port(self._imap_port))
-        session.command("LOGIN", user, "secret")
+        session = Imap(Connection.to_port(self.imap_port))
+        try:
+            session.command("LOGIN", user, password)
+        except Refused:
+            session.close()
+            raise
+        return session
+
+    def pop3(self, user, password="secret"):
+        """A POP3 session over TCP, logged in."""
+        session = Pop3(Connection.to_port(self.pop3_port))
+        try:
+            session.command("USER", user)
+            session.command("PASS", password)
+        except Refused:
+            session.close()
+            raise
         return session
 
     def deliver(self, user, message):

@@ -107,4 +107,7 @@ def test_to_dovecot_and_back(courier, ctl, mounted, native):
     nothing_in([line for line in strange_things(ctl.store) if "courierfs-aside" not in line],
                "the store is not as Courier leaves one")
     after = {user: ask_courier(courier, ctl.store, user) for user in USERS}
+    # What came while Dovecot was alone has for Courier's POP3 the place that its name gives it.
+    for answers in (*work_natively.values(), *after.values()):
+        answers.pop3.sort()
     all_same(work_natively, after, "Courier after revert")
