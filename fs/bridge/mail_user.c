@@ -73,7 +73,7 @@ struct login {
 static bool consists_of(struct span text, const char *characters)
 {
     for (size_t i = 0; i < text.len; i++) {
-        if (memchr(characters, text.text[i], strlen(characters)) == NULL)
+        if (text.text[i] == '\0' || strchr(characters, text.text[i]) == NULL)
             return false;
     }
     return true;

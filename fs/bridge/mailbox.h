@@ -296,6 +296,8 @@ void view_recall(struct mailbox *mailbox);
 void view_forget(struct bridge *bridge, const struct stat *dir);
 /* Some seconds after a change only, or NOW. */
 void view_remember(struct mailbox *mailbox, bool now);
+/* The bytes that it is in the cache, if its text has so many. */
+size_t view_remembered_size(size_t text_length);
 
 /* control.c: reads what the maker of a linked file wrote since. 0 or -errno. */
 int control_file_reload(struct control_file *file);

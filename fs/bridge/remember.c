@@ -19,6 +19,11 @@ struct blob {
     uint32_t mode;
 };
 
+size_t view_remembered_size(size_t text_length)
+{
+    return sizeof(struct blob) + text_length;
+}
+
 /* Device and inode find the entry; UIDVALIDITY is in the text and compared with the uid database's,
  * because a folder that was deleted and made anew can have the same inode. */
 static struct cache_key key_of(dev_t device, ino_t inode)

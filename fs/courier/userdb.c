@@ -118,6 +118,11 @@ void userdb_merge_options(struct span options, struct span defaults, struct buf 
     }
 }
 
+static bool is_yes(char c)
+{
+    return c == 't' || c == 'T' || c == 'y' || c == 'Y';
+}
+
 bool userdb_option(struct span options, const char *word)
 {
     struct span found, value;
@@ -125,7 +130,7 @@ bool userdb_option(struct span options, const char *word)
     while (userdb_next_option(&options, &found, &value)) {
         if (!span_equals(found, word))
             continue;
-        return value.len == 0 || memchr("tTyY", value.text[0], 4) != NULL ||
+        return value.len == 0 || is_yes(value.text[0]) ||
                (span_scan_u64(&value, &number) && number != 0);
     }
     return false;

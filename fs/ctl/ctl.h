@@ -2,7 +2,7 @@
  * Each answers the exit status; when that is 1, it told why on standard error. */
 #pragma once
 
-/* "courierctl: cannot open 'path': reason" on standard error. ERROR is -errno. */
+/* "courierctl: cannot open 'path': reason" on standard error, the path made visible. ERROR is -errno. */
 void ctl_cannot(const char *what, const char *path, int error);
 /* "courierctl: usage: courierctl SYNOPSIS" on standard error; answers 1. */
 int ctl_usage(const char *synopsis);

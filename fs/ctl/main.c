@@ -12,7 +12,7 @@ static const struct command {
      "status MOUNTPOINT   what the daemon there has done: counters, cache, locks,\n"
      "                      refused mailboxes (root only)\n"},
     {"survey", ctl_survey,
-     "survey STORE        counts users, mailboxes, messages and bytes; reads only\n"},
+     "survey STORE        what a migration will meet, and what blocks it; reads only\n"},
     {"convert", ctl_convert,
      "convert STORE [ACCOUNT...]\n"
      "                      writes Dovecot's files for real and sets Courier's aside\n"},

@@ -1,11 +1,13 @@
 #include "dovecot/name.h"
 
+#include <string.h>
+
 static bool is_digit(char c)
 {
     return c >= '0' && c <= '9';
 }
 
-/* Reads digits off REST; wraps around, which only costs the order of names nobody makes. */
+/* Reads digits off REST; wraps around. */
 static uint64_t read_number(struct span *rest)
 {
     uint64_t number = 0;
@@ -45,4 +47,20 @@ int name_compare_dovecot(struct span a, struct span b)
         a_microseconds != b_microseconds)
         return a_microseconds < b_microseconds ? -1 : 1;
     return span_compare(span_until(a, ':', NULL), span_until(b, ':', NULL));
+}
+
+bool name_size(struct span file_name, char key, uint64_t *size_r)
+{
+    const char start[] = {',', key, '='};
+    struct span rest = file_name;
+    while (rest.len >= sizeof(start)) {
+        if (memcmp(rest.text, start, sizeof(start)) != 0) {
+            rest = span_make(rest.text + 1, rest.len - 1);
+            continue;
+        }
+        rest = span_make(rest.text + sizeof(start), rest.len - sizeof(start));
+        *size_r = read_number(&rest);
+        return rest.len == 0 || rest.text[0] == ',' || rest.text[0] == ':';
+    }
+    return false;
 }

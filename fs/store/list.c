@@ -49,13 +49,14 @@ static bool is_hidden(const char *name)
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strncmp(name, ".nfs", 4) == 0;
 }
 
-/* Appends one reading of PATH to LIST and sets list->dir as it was before. */
-static int read_directory(struct store *store, const char *path, struct dir_list *list)
+/* Hands out each entry of one reading of PATH; *dir_r is the directory as it was before. */
+static int read_entries(struct store *store, const char *path, struct stat *dir_r,
+                        int (*each)(void *arg, const struct linux_dirent *entry), void *arg)
 {
     AUTO_FD fd = store_open(store, path, O_RDONLY | O_DIRECTORY, 0);
     if (fd < 0)
         return fd;
-    int result = store_fstat(store, fd, &list->dir);
+    int result = store_fstat(store, fd, dir_r);
     if (result < 0)
         return result;
     AUTO_FREE char *block = malloc(READ_SIZE);
@@ -70,11 +71,40 @@ static int read_directory(struct store *store, const char *path, struct dir_list
             at += entry->d_reclen;
             if (is_hidden(entry->d_name))
                 continue;
-            result = dir_list_add(list, span_of(entry->d_name), entry->d_ino, entry->d_type);
+            result = each(arg, entry);
             if (result < 0)
                 return result;
         }
     }
+}
+
+static int add_entry(void *arg, const struct linux_dirent *entry)
+{
+    return dir_list_add(arg, span_of(entry->d_name), entry->d_ino, entry->d_type);
+}
+
+/* Appends one reading of PATH to LIST and sets list->dir as it was before. */
+static int read_directory(struct store *store, const char *path, struct dir_list *list)
+{
+    return read_entries(store, path, &list->dir, add_entry, list);
+}
+
+struct listener {
+    store_each_fn *each;
+    void *arg;
+};
+
+static int hand_out(void *arg, const struct linux_dirent *entry)
+{
+    const struct listener *listener = arg;
+    return listener->each(listener->arg, entry->d_name, entry->d_type);
+}
+
+int store_each(struct store *store, const char *path, store_each_fn *each, void *arg)
+{
+    struct stat dir;
+    struct listener listener = {each, arg};
+    return read_entries(store, path, &dir, hand_out, &listener);
 }
 
 int store_list(struct store *store, const char *path, struct dir_list *list_r)
@@ -103,6 +133,12 @@ static int compare_entries(const void *a, const void *b, void *arg)
     return x->name_offset < y->name_offset ? 1 : -1;
 }
 
+static int compare_names(const void *a, const void *b, void *arg)
+{
+    int order = compare_bases(arg, a, b);
+    return order != 0 ? order : span_compare(dir_entry_name(arg, a), dir_entry_name(arg, b));
+}
+
 static void keep_latest_of_each_base(struct dir_list *list)
 {
     if (list->count == 0)
@@ -116,6 +152,19 @@ static void keep_latest_of_each_base(struct dir_list *list)
     list->count = kept;
 }
 
+static void keep_each_name(struct dir_list *list)
+{
+    if (list->count == 0)
+        return;
+    qsort_r(list->entries, list->count, sizeof(*list->entries), compare_names, list);
+    size_t kept = 1;
+    for (size_t i = 1; i < list->count; i++) {
+        if (compare_names(&list->entries[kept - 1], &list->entries[i], list) != 0)
+            list->entries[kept++] = list->entries[i];
+    }
+    list->count = kept;
+}
+
 /* Why a union is right: a file that was renamed during the reading may be met under its old name,
  * its new name, both or neither. Only "neither" loses something, and the reading repeated after it
  * meets it. A name that is in an earlier reading and not in the last one was renamed or deleted; in
@@ -124,7 +173,7 @@ static void keep_latest_of_each_base(struct dir_list *list)
  *
  * An mtime that did not move says that nothing changed, unless it is so young that a change could have
  * come within the same tick of the clock: then there is a second reading in any case. */
-int store_list_messages(struct store *store, const char *path, struct dir_list *list_r)
+static int list_union(struct store *store, const char *path, struct dir_list *list_r)
 {
     *list_r = DIR_LIST_EMPTY;
     for (int reading = 0; reading < MESSAGE_READINGS; reading++) {
@@ -141,8 +190,23 @@ int store_list_messages(struct store *store, const char *path, struct dir_list *
         if (unmoved && (reading > 0 || signature_of_stat(&list_r->dir).settled))
             break;
     }
-    keep_latest_of_each_base(list_r);
     return 0;
+}
+
+int store_list_messages(struct store *store, const char *path, struct dir_list *list_r)
+{
+    int result = list_union(store, path, list_r);
+    if (result == 0)
+        keep_latest_of_each_base(list_r);
+    return result;
+}
+
+int store_list_names(struct store *store, const char *path, struct dir_list *list_r)
+{
+    int result = list_union(store, path, list_r);
+    if (result == 0)
+        keep_each_name(list_r);
+    return result;
 }
 
 const struct dir_entry *dir_list_find_base(const struct dir_list *list, struct span base)

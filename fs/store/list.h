@@ -30,6 +30,16 @@ int store_list(struct store *store, const char *path, struct dir_list *list_r);
  * the latest seen wins, so each message is in the list once. Sorted by base name. 0 or -errno. */
 int store_list_messages(struct store *store, const char *path, struct dir_list *list_r);
 
+/* The same, but every name that was seen is there once: two with one base name are two files, or one
+ * that was renamed meanwhile. Sorted by base name, then by name. 0 or -errno. */
+int store_list_names(struct store *store, const char *path, struct dir_list *list_r);
+
+/* One reading of a directory of any size, nothing kept: EACH is called with every name (not with "." and
+ * "..", nor `.nfs*`) and its DT_* type while the directory is open; what it answers below 0 ends the
+ * reading. 0 or -errno. */
+typedef int store_each_fn(void *arg, const char *name, unsigned char type);
+int store_each(struct store *store, const char *path, store_each_fn *each, void *arg);
+
 /* The entry whose base name is BASE in a list of store_list_messages, or NULL. */
 const struct dir_entry *dir_list_find_base(const struct dir_list *list, struct span base);
 struct span dir_entry_name(const struct dir_list *list, const struct dir_entry *entry);

@@ -3,6 +3,8 @@
 #include "bridge/acl_map.h"
 #include "dovecot/acl.h"
 
+#define PATH "ann/Maildir"
+
 /* What Dovecot would write of any file it understands is understood in the same way, and Courier's
  * file that is made of it is shown without a complaint. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -21,13 +23,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ACL_AUTO shown = {.entries = NULL};
     BUF_AUTO made = BUF_EMPTY;
     BUF_AUTO dovecot = BUF_EMPTY;
-    if (acl_read_dovecot(text, &wanted) < 0 ||
-        acl_to_courier(&none, &wanted, "ann/Maildir", &courier) < 0)
+    if (acl_read_dovecot(text, &wanted) < 0 || acl_to_courier(&none, &wanted, PATH, &courier) < 0)
         return 0;
     FUZZ_REQUIRE(acl_edit_courier(span_of(""), &none, &courier, &made) == 0);
     acl_release(&courier);
     FUZZ_REQUIRE(acl_read_courier(buf_span(&made), &courier) == 0);
-    FUZZ_REQUIRE(acl_present(&courier, &shown) == 0);
+    FUZZ_REQUIRE(acl_present(&courier, PATH, &shown) == 0);
     FUZZ_REQUIRE(acl_format_dovecot(&shown, &dovecot) == 0);
     acl_release(&shown);
     FUZZ_REQUIRE(acl_read_dovecot(buf_span(&dovecot), &shown) == 0);

@@ -61,6 +61,10 @@ class Courier:
             "NSS_WRAPPER_GROUP": str(lab.path / "group"),
         }
 
+    def package_file(self, name):
+        """The path of a file that Debian's packages have."""
+        return self._tree / name
+
     def _connection(self, program, maildir, settings):
         with open(self.log, "ab") as log:
             return Connection.to_program(

@@ -105,11 +105,47 @@ static void an_old_mtime_is_believed(void **state)
     assert_int_equal(count_listed(world), 2);
 }
 
+static void both_names_of_a_base_are_told(void **state)
+{
+    struct world *world = *state;
+    world->age = 0;
+    assert_int_equal(store_mknod(&world->store, "1.a:2,", S_IFREG | 0600, 0), 0);
+    DIR_LIST_AUTO list;
+    assert_int_equal(store_list_names(&world->store, ".", &list), 0);
+    assert_int_equal(list.count, 3);
+    assert_span(dir_entry_name(&list, &list.entries[0]), TEXT("1.a:2,"));
+    assert_span(dir_entry_name(&list, &list.entries[1]), TEXT("1.a:2,S"));
+    assert_span(dir_entry_name(&list, &list.entries[2]), TEXT(MISSED));
+    assert_int_equal(count_listed(world), 2);
+    store_unlink(&world->store, "1.a:2,");
+}
+
+static int count_name(void *arg, const char *name, unsigned char type)
+{
+    (void)type;
+    size_t *left = arg;
+    assert_true(name[0] == '1' || name[0] == '2');
+    return --*left == 0 ? -ECANCELED : 0;
+}
+
+static void hands_out_names_until_it_is_told_to_stop(void **state)
+{
+    struct world *world = *state;
+    size_t left = 3;
+    assert_int_equal(store_each(&world->store, ".", count_name, &left), 0);
+    assert_int_equal(left, 1);
+    assert_int_equal(store_each(&world->store, ".", count_name, &left), -ECANCELED);
+    assert_int_equal(store_each(&world->store, "missing", count_name, &left), -ENOENT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_young_directory_is_read_twice, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_old_mtime_is_believed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(both_names_of_a_base_are_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(hands_out_names_until_it_is_told_to_stop, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
