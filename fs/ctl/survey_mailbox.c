@@ -236,7 +236,7 @@ bool mailbox_read(struct mailbox_survey *mailbox, const char *name, struct buf *
         mailbox_found(mailbox, FINDING_CONTROL_NO_FILE, name, 0, span_of(""), "not a regular file");
         return false;
     }
-    if (error < 0) {
+    if (error != 0) {
         mailbox_cannot(mailbox, name, error);
         return false;
     }
