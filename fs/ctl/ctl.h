@@ -13,3 +13,4 @@ int ctl_convert(int argc, char **argv);
 int ctl_revert(int argc, char **argv);
 int ctl_verify(int argc, char **argv);
 int ctl_userdb(int argc, char **argv);
+int ctl_import_mbox(int argc, char **argv);

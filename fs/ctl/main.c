@@ -24,6 +24,9 @@ static const struct command {
      "                      back to Courier's files, with what Dovecot did since\n"},
     {"userdb", ctl_userdb,
      "userdb FILE         Courier's userdb (a file or directory) as a Dovecot passwd-file\n"},
+    {"import-mbox", ctl_import_mbox,
+     "import-mbox MBOX MAILDIR\n"
+     "                      an mbox of UW-IMAP as a maildir of Courier's, UIDs kept\n"},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
