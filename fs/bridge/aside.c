@@ -102,7 +102,7 @@ static void forget_all(struct mailbox *mailbox)
     buf_release(&mailbox->deleted);
     mailbox->seen = (struct sources_seen){.hash = {0}};
     mailbox->cur_complete = SIGNATURE_ABSENT;
-    mailbox->entered_uid = 0;
+    mailbox->entered_uid = mailbox->unread_uid = 0;
     mailbox->highest_next = 0;
     mailbox->cache_asked = false;
     mailbox->cache_outdated = false;

@@ -138,6 +138,7 @@ struct mailbox {
     bool order_unsure;             /* lines were appended since the POP3 order was last compared */
     struct signature entered_list; /* the size list when every message up to ... */
     uint32_t entered_uid;          /* ... this UID was in it */
+    uint32_t unread_uid;           /* the last that could not be read for it; 0 = none */
     char *refused;                 /* why the mailbox is refused; NULL = it is not */
     uint32_t generation;           /* counts the generations made since the mailbox was loaded */
     bool cache_asked;
@@ -284,8 +285,8 @@ void lock_housekeeping(struct mailbox *mailbox, time_t now);
  * changes that list meanwhile. For a view that was just refreshed. */
 int uidlist_settle_uidls(struct mailbox *mailbox);
 /* pop3.c: enters the view's messages that Courier's size list lacks. Does nothing unless the
- * mailbox is used by POP3. 0; 1: nothing was done, the list is not the one that the view was made of;
- * -errno. */
+ * mailbox is used by POP3. 0, with mailbox->unread_uid != 0 if a message could not be read, and was left
+ * out; 1: nothing was done, the list is not the one that the view was made of; -errno. */
 int pop3_enter_messages(struct mailbox *mailbox);
 /* Whether CALLER is Dovecot's POP3 server and the mailbox an INBOX; then that is noted, too. */
 bool pop3_is_caller(struct mailbox *mailbox, const struct caller *caller);

@@ -22,6 +22,10 @@
  * another UIDL than the list. So nothing is entered unless the list is the very one that the view was
  * made of; else the view is made anew first (uidlist_settle_uidls in present.c).
  *
+ * A message that is renamed while it is looked for is looked for again: left out, it would be shown with
+ * a UIDL that Courier does not know. One that cannot be read is left out, and tried again at the next
+ * occasion.
+ *
  * A message that had a pair and lost its entry (Courier overwrote the list from an older copy) gets
  * the same pair again: the view remembers what was shown.
  *
@@ -41,6 +45,7 @@
 #define ATTEMPTS 10
 #define LIST_LIMIT ((size_t)256 << 20)
 #define READ_SIZE (64 * 1024)
+#define LISTINGS 4
 /* More messages than a login of Courier's commonly meets anew; few enough never to run out of them. */
 #define NUMBERS_LEFT_OUT 100
 
@@ -122,8 +127,10 @@ struct edition {
     bool old_present;
     struct sizelist list;
     struct base_map names;
-    struct dir_list cur; /* new entries point into its names */
+    struct dir_list cur[LISTINGS]; /* new entries point into their names */
+    size_t listings;
     size_t entered;
+    uint32_t unread_uid;
 };
 
 static void edition_release(struct edition *edition)
@@ -131,7 +138,8 @@ static void edition_release(struct edition *edition)
     base_map_release(&edition->names);
     sizelist_release(&edition->list);
     buf_release(&edition->old_text);
-    dir_list_release(&edition->cur);
+    for (size_t i = 0; i < edition->listings; i++)
+        dir_list_release(&edition->cur[i]);
 }
 
 #define EDITION_AUTO __attribute__((cleanup(edition_release))) struct edition
@@ -176,30 +184,67 @@ static bool pair_of_record(const struct mailbox *mailbox, const struct uidlist_r
     return true;
 }
 
-/* Enters the message of RECORD, whose file is DIR_ENTRY. 0 also if it must be left out. */
-static int enter(struct mailbox *mailbox, struct edition *edition,
-                 const struct uidlist_record *record, const struct dir_entry *dir_entry)
+static int list_again(const struct mailbox *mailbox, struct edition *edition)
+{
+    BUF_AUTO path = BUF_EMPTY;
+    struct dir_list *cur = &edition->cur[edition->listings];
+    *cur = DIR_LIST_EMPTY;
+    edition->listings++;
+    int result = store_join(&path, mailbox->path, "cur");
+    return result < 0 ? result : store_list_messages(mailbox->bridge->store, path.data, cur);
+}
+
+/* Reads the message BASE, whatever its flags become meanwhile. 1 with ENTRY's name, size and utf8; 0: it
+ * is not there; -EAGAIN: it is renamed all the time; or -errno, *unread_r set if that is the message's
+ * own. */
+static int read_message(const struct mailbox *mailbox, struct edition *edition, struct span base,
+                        struct sizelist_entry *entry, bool *unread_r)
+{
+    int result = edition->listings == 0 ? list_again(mailbox, edition) : 0;
+    while (result == 0) {
+        const struct dir_list *cur = &edition->cur[edition->listings - 1];
+        const struct dir_entry *file = dir_list_find_base(cur, base);
+        if (file == NULL)
+            return 0;
+        BUF_AUTO path = BUF_EMPTY;
+        struct scan scan;
+        entry->name = dir_entry_name(cur, file);
+        buf_printf(&path, "%s/cur/%.*s", mailbox->path, SPAN_FMT(entry->name));
+        if (buf_terminate(&path) < 0)
+            return -ENOMEM;
+        result = scan_message(mailbox->bridge->store, path.data, &scan);
+        if (result == 0) {
+            entry->size = scan.size;
+            entry->utf8 = scan.utf8;
+            return 1;
+        }
+        *unread_r = result != -ENOENT && result != -ESTALE && result != -ENOMEM;
+        if (*unread_r || result == -ENOMEM)
+            return result;
+        result = edition->listings == LISTINGS ? -EAGAIN : list_again(mailbox, edition);
+    }
+    return result;
+}
+
+/* Enters the message of RECORD. 0 also if it must be left out. */
+static int enter(const struct mailbox *mailbox, struct edition *edition,
+                 const struct uidlist_record *record)
 {
     struct sizelist *list = &edition->list;
-    struct sizelist_entry entry = {.name = dir_entry_name(&edition->cur, dir_entry)};
+    struct sizelist_entry entry = {.size = 0};
+    bool unread = false;
     if (!pair_of_record(mailbox, record, &entry))
         return 0;
-    BUF_AUTO path = BUF_EMPTY;
-    buf_printf(&path, "%s/cur/%.*s", mailbox->path, SPAN_FMT(entry.name));
-    if (buf_terminate(&path) < 0)
-        return -ENOMEM;
-    struct scan scan;
-    int result = scan_message(mailbox->bridge->store, path.data, &scan);
-    if (result == -ENOMEM)
-        return result;
-    if (result < 0) {
-        if (result != -ENOENT)
-            log_warning("cannot read '%s' to enter it in courierpop3dsizelist: %s", path.data,
-                        strerror(-result));
+    int result = read_message(mailbox, edition, record->base, &entry, &unread);
+    if (unread) {
+        if (record->uid > mailbox->unread_uid)
+            log_warning("cannot read '%s/cur/%.*s' to enter it in courierpop3dsizelist: %s",
+                        mailbox->path, SPAN_FMT(entry.name), strerror(-result));
+        edition->unread_uid = record->uid;
         return 0;
     }
-    entry.size = scan.size;
-    entry.utf8 = scan.utf8;
+    if (result <= 0)
+        return result;
     struct sizelist_entry *grown =
         realloc(list->entries, (list->count + 1) * sizeof(*list->entries));
     if (grown == NULL)
@@ -213,29 +258,15 @@ static int enter(struct mailbox *mailbox, struct edition *edition,
 }
 
 /* Adds every message of the view that has a file and no entry. */
-static int complete(struct mailbox *mailbox, struct edition *edition)
+static int complete(const struct mailbox *mailbox, struct edition *edition)
 {
-    bool listed = false;
-    for (size_t i = 0; i < mailbox->view.count; i++) {
+    int result = 0;
+    for (size_t i = 0; i < mailbox->view.count && result == 0; i++) {
         struct uidlist_record record = view_record_at(&mailbox->view, i);
-        if (base_map_find(&edition->names, record.base) != BASE_MAP_NONE)
-            continue;
-        int result = 0;
-        if (!listed) {
-            BUF_AUTO path = BUF_EMPTY;
-            result = store_join(&path, mailbox->path, "cur");
-            if (result == 0)
-                result = store_list_messages(mailbox->bridge->store, path.data, &edition->cur);
-            listed = true;
-        }
-        const struct dir_entry *file =
-            result < 0 ? NULL : dir_list_find_base(&edition->cur, record.base);
-        if (file != NULL)
-            result = enter(mailbox, edition, &record, file);
-        if (result < 0)
-            return result;
+        if (base_map_find(&edition->names, record.base) == BASE_MAP_NONE)
+            result = enter(mailbox, edition, &record);
     }
-    return 0;
+    return result;
 }
 
 static bool is_same_text(struct store *store, const char *path, const struct edition *edition)
@@ -289,7 +320,7 @@ static uint64_t hash_of(const struct buf *text)
  * the view was made of. */
 static int attempt(struct mailbox *mailbox)
 {
-    EDITION_AUTO edition = {.cur = DIR_LIST_EMPTY};
+    EDITION_AUTO edition = {.listings = 0};
     int result = read_edition(mailbox, &edition);
     if (result <= 0)
         return result;
@@ -302,6 +333,7 @@ static int attempt(struct mailbox *mailbox)
     if (edition.list.uidvalidity == 0)
         edition.list.uidvalidity = (uint64_t)time(NULL);
     result = complete(mailbox, &edition);
+    mailbox->unread_uid = edition.unread_uid;
     if (result < 0 || (edition.entered == 0 && !edition.list.rewrite))
         return result;
     if (mailbox->bridge->cannot_exchange)
@@ -345,6 +377,6 @@ int pop3_enter_messages(struct mailbox *mailbox)
         log_error("cannot replace '%s/courierpop3dsizelist': %s", mailbox->path, strerror(-result));
     if (result != 0)
         return result;
-    mailbox->entered_uid = last_uid;
+    mailbox->entered_uid = mailbox->unread_uid == 0 ? last_uid : 0;
     return home_signature(mailbox, source_name(SOURCE_SIZELIST), &mailbox->entered_list);
 }

@@ -34,6 +34,7 @@
 #include "store/dotlock.h"
 
 #define LOCK_PATIENCE 150
+#define DOVECOTS_LOCK "dovecot-uidlist.lock"
 #define LOCK_RETRY_MS 100
 /* Courier's UIDVALIDITY of a new uid database is the time less this (seen). */
 #define COURIER_EPOCH 1000000000
@@ -51,7 +52,7 @@ static int try_both(struct mailbox *mailbox, const struct caller *caller, struct
     struct store *store = mailbox->bridge->store;
     int result = 0;
     if (!locks->has_dovecot)
-        result = dotlock_take(store, locks->path.data, &locks->dovecot);
+        result = dotlock_take(store, mailbox->path, locks->path.data, &locks->dovecot);
     if (result < 0)
         return result;
     locks->has_dovecot = true;
@@ -61,7 +62,7 @@ static int try_both(struct mailbox *mailbox, const struct caller *caller, struct
 static int take_locks(struct mailbox *mailbox, const struct caller *caller, struct locks *locks)
 {
     const struct timespec pause = {.tv_nsec = LOCK_RETRY_MS * 1000000L};
-    int result = store_join(&locks->path, mailbox->path, "dovecot-uidlist.lock");
+    int result = store_join(&locks->path, mailbox->path, DOVECOTS_LOCK);
     if (result == 0)
         result = try_both(mailbox, caller, locks);
     for (int i = 0; result == -EEXIST && i < LOCK_PATIENCE * 1000 / LOCK_RETRY_MS; i++) {
@@ -227,6 +228,9 @@ static int record_keys(struct mailbox *mailbox, struct reversal *done)
     mailbox->used_by_pop3 = mailbox_is_inbox(mailbox);
     if (result == 0)
         result = pop3_enter_messages(mailbox);
+    /* Left out, it would get another UIDL. */
+    if (result == 0 && mailbox->unread_uid != 0)
+        result = -EIO;
     return result == 1 ? -EAGAIN : result;
 }
 
@@ -276,7 +280,7 @@ static int switch_back(struct mailbox *mailbox, const struct conversion_options 
 static int set_dovecots_aside(struct mailbox *mailbox)
 {
     const char *name;
-    int result = aside_make(mailbox);
+    int result = 0;
     for (size_t i = 0; result >= 0 && (name = aside_dovecot_name(i)) != NULL; i++) {
         if (mailbox_is_inbox(mailbox) || strcmp(name, "subscriptions") != 0)
             result = aside_put(mailbox, name);
@@ -310,6 +314,9 @@ static int revert_locked(struct mailbox *mailbox, const struct conversion_option
         result = record_keys(mailbox, done);
     if (result == 0)
         result = format_database(mailbox, &cur, done, &database);
+    /* That it is there tells finish() of a crash after the switch, also where nothing was converted. */
+    if (result == 0)
+        result = aside_make(mailbox);
     if (result == 0)
         result = switch_back(mailbox, options, was_converted, buf_span(&database));
     if (result == 0)
@@ -378,9 +385,14 @@ static int revert(struct mailbox *mailbox, const struct caller *caller,
 /* What a crash after the switch left. */
 static int finish(struct mailbox *mailbox)
 {
+    BUF_AUTO lock = BUF_EMPTY;
     bool begun = false;
     size_t renamed = 0;
-    int result = aside_has(mailbox, ".", &begun);
+    int result = store_join(&lock, mailbox->path, DOVECOTS_LOCK);
+    if (result == 0)
+        result = aside_has(mailbox, ".", &begun);
+    if (result == 0 && begun)
+        dotlock_break_stale(mailbox->bridge->store, lock.data);
     if (result == 0 && begun)
         result = set_dovecots_aside(mailbox);
     if (result == 0 && begun)

@@ -17,19 +17,15 @@ int lock_path(struct buf *out, const char *mailbox)
     return store_join(out, mailbox, "tmp/courier.lock");
 }
 
-/* Links FROM onto the lock's name; the link count decides. */
-static int link_onto_lock(struct store *store, const char *mailbox, const char *from,
+/* Links FROM onto the lock PATH; the link count decides. */
+static int link_onto_lock(struct store *store, const char *path, const char *from,
                           struct stat *st_r)
 {
-    BUF_AUTO path = BUF_EMPTY;
-    int result = lock_path(&path, mailbox);
-    if (result < 0)
-        return result;
     struct stat before;
-    result = store_stat(store, from, &before);
+    int result = store_stat(store, from, &before);
     if (result < 0)
         return result;
-    int linked = store_link(store, from, path.data);
+    int linked = store_link(store, from, path);
     result = linked < 0 ? store_stat_now(store, from, st_r) : store_stat(store, from, st_r);
     if (result < 0 && linked == 0) { /* it is taken: nobody else would let it go */
         *st_r = before;
@@ -62,7 +58,8 @@ static int write_unique(struct store *store, const char *path, struct span conte
     return result;
 }
 
-int lock_take(struct store *store, const char *mailbox, pid_t pid, struct lock_identity *lock_r)
+int lock_take_at(struct store *store, const char *mailbox, const char *path, pid_t pid,
+                 struct lock_identity *lock_r)
 {
     BUF_AUTO unique = BUF_EMPTY;
     BUF_AUTO content = BUF_EMPTY;
@@ -75,21 +72,31 @@ int lock_take(struct store *store, const char *mailbox, pid_t pid, struct lock_i
     if (result < 0)
         return result;
     struct stat st;
-    result = link_onto_lock(store, mailbox, unique.data, &st);
+    result = link_onto_lock(store, path, unique.data, &st);
     if (result == 0)
         *lock_r = (struct lock_identity){st.st_dev, st.st_ino, pid};
     (void)store_unlink(store, unique.data); /* one name too many in tmp does no harm */
     return result;
 }
 
+int lock_take(struct store *store, const char *mailbox, pid_t pid, struct lock_identity *lock_r)
+{
+    BUF_AUTO path = BUF_EMPTY;
+    int result = lock_path(&path, mailbox);
+    return result < 0 ? result : lock_take_at(store, mailbox, path.data, pid, lock_r);
+}
+
 int lock_take_by_link(struct store *store, const char *mailbox, const char *from,
                       struct lock_identity *lock_r)
 {
     BUF_AUTO content = BUF_EMPTY;
+    BUF_AUTO path = BUF_EMPTY;
     struct stat st;
     int result = store_read_file(store, from, LOCK_CONTENT_LIMIT, &content, &st);
     if (result == 0)
-        result = link_onto_lock(store, mailbox, from, &st);
+        result = lock_path(&path, mailbox);
+    if (result == 0)
+        result = link_onto_lock(store, path.data, from, &st);
     if (result == 0)
         *lock_r = (struct lock_identity){
             st.st_dev, st.st_ino, (pid_t)lockfile_local_pid(buf_span(&content), store->hostname)};

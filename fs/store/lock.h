@@ -40,7 +40,11 @@ struct lock_identity {
  * (whether stale or not); else -errno. */
 int lock_take(struct store *store, const char *mailbox, pid_t pid, struct lock_identity *lock_r);
 
-/* The same with the file FROM, which holds its PID:HOSTNAME already, in place of a unique file.
+/* The same for a lock of another name, PATH in MAILBOX. */
+int lock_take_at(struct store *store, const char *mailbox, const char *path, pid_t pid,
+                 struct lock_identity *lock_r);
+
+/* lock_take with the file FROM, which holds its PID:HOSTNAME already, in place of a unique file.
  * FROM stays. */
 int lock_take_by_link(struct store *store, const char *mailbox, const char *from,
                       struct lock_identity *lock_r);
