@@ -198,6 +198,22 @@ static int drop_acl_list(struct mailbox *mailbox)
     return result == -ENOENT ? 0 : result;
 }
 
+/* A dry run leaves mail in new/, which a real one moves, and numbers, when it takes the lock. */
+static int count_new(struct mailbox *mailbox, struct conversion *done)
+{
+    DIR_LIST_AUTO list = DIR_LIST_EMPTY;
+    BUF_AUTO path = BUF_EMPTY;
+    int result = store_join(&path, mailbox->path, "new");
+    if (result == 0)
+        result = store_list_messages(mailbox->bridge->store, path.data, &list);
+    for (size_t i = 0; result == 0 && i < list.count; i++) {
+        bool counts = dir_entry_name(&list, &list.entries[i]).text[0] != '.';
+        done->messages += counts;
+        done->uidnext += counts;
+    }
+    return result;
+}
+
 /* ---- the whole ------------------------------------------------------------------------------- */
 
 /* 0, -EBUSY, or -errno. */
@@ -247,9 +263,10 @@ static int convert_locked(struct mailbox *mailbox, const struct conversion_optio
         count_keywords(mailbox, &cur, done);
     if (result == 0 && !options->overwrite)
         result = check_earlier_list(mailbox);
-    if (result < 0 || options->dry_run)
-        return result;
-    result = cur_rename_all(mailbox, true, &done->renamed);
+    if (result == 0 && options->dry_run)
+        return count_new(mailbox, done);
+    if (result == 0)
+        result = cur_rename_all(mailbox, true, &done->renamed);
     if (result == 0)
         result = write_files(mailbox, buf_span(&list));
     if (result == 0)

@@ -116,15 +116,12 @@ static char *start_of(const char *pattern)
         return start;
     start[literal] = '\0';
     char *slash = strrchr(start, '/');
-    if (slash != NULL)
+    if (slash != NULL && slash > start) {
         *slash = '\0';
-    else
-        memcpy(start, ".", literal > 0 ? 2 : 1);
-    if (start[0] == '\0') {
-        free(start);
-        return strdup(".");
+        return start;
     }
-    return start;
+    free(start);
+    return strdup(".");
 }
 
 static void find_accounts(struct migration *migration, const char *pattern)
