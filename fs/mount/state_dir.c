@@ -6,10 +6,14 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
+
+#define LOCK_RETRY_MS 20
+#define LOCK_PATIENCE_MS 5000
 
 /* Makes the directories above PATH. Errors show when PATH itself is made. */
 static void make_parents(const char *path)
@@ -55,6 +59,19 @@ static int open_checked(const char *path)
     return steal_fd(&fd);
 }
 
+/* umount(8) is back before the daemon has ended: the next mount waits for it. */
+static int wait_for_lock(int lock)
+{
+    const struct timespec pause = {.tv_nsec = LOCK_RETRY_MS * 1000000L};
+    int result = flock(lock, LOCK_EX | LOCK_NB);
+    for (int i = 0; result < 0 && errno == EWOULDBLOCK && i < LOCK_PATIENCE_MS / LOCK_RETRY_MS;
+         i++) {
+        nanosleep(&pause, NULL);
+        result = flock(lock, LOCK_EX | LOCK_NB);
+    }
+    return result;
+}
+
 int state_dir_take(const char *path)
 {
     AUTO_FD dir = open_checked(path);
@@ -65,7 +82,7 @@ int state_dir_take(const char *path)
         log_error("cannot open '%s/lock': %s", path, strerror(errno));
         return -1;
     }
-    if (flock(lock, LOCK_EX | LOCK_NB) < 0) {
+    if (wait_for_lock(lock) < 0) {
         if (errno == EWOULDBLOCK)
             log_error("state directory '%s' is in use by another mount", path);
         else

@@ -81,14 +81,17 @@ class Courier:
         return Pop3(self._connection("usr/lib/courier/courier/courierpop3d", maildir, settings))
 
     @contextlib.contextmanager
-    def ports(self, *stores):
-        """Both servers on loopback ports, as courier_front.py has them; gives (IMAP, POP3)."""
+    def ports(self, *stores, address=None):
+        """Both servers on loopback ports, as courier_front.py has them; gives (IMAP, POP3). With an
+        address, on its usual ports."""
         command = ["/usr/bin/python3", "-m", "servers.courier_front", self._tree / "usr/bin/imapd",
                    self._tree / "usr/lib/courier/courier/courierpop3d",
                    *(store.path for store in stores)]
+        environment = self._environment | (
+            {"COURIER_FRONT_ADDRESS": address} if address else {})
         with open(self.log, "ab") as log:
             process = self._lab.spawn(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                      stderr=log, env=self._environment, cwd=TOP / "tests")
+                                      stderr=log, env=environment, cwd=TOP / "tests")
         try:
             yield tuple(map(int, process.stdout.readline().split()))
         finally:

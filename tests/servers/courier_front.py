@@ -1,7 +1,7 @@
 """Courier's servers on TCP ports, behind a login that knows one password for everybody.
 
 Run as a program: courier_front.py IMAPD COURIERPOP3D STORE... It prints its two ports, and ends when its
-standard input does. couriertcpd and authdaemond are not needed: whoever has logged in is handed over to
+standard input does. COURIER_FRONT_ADDRESS gives it the usual ports of that address. couriertcpd and authdaemond are not needed: whoever has logged in is handed over to
 the real server. The n-th login of each kind is into the n-th STORE, later ones into the last; so a test
 can have a mailbox change between two visits.
 """
@@ -90,10 +90,11 @@ def main():
     """Accepts until standard input ends."""
     imapd, pop3d, *stores = sys.argv[1:]
     listeners = {}
-    for program, log_in in ((imapd, log_in_by_imap), (pop3d, log_in_by_pop3)):
+    address = os.environ.pop("COURIER_FRONT_ADDRESS", None)
+    for program, log_in, port in ((imapd, log_in_by_imap, 143), (pop3d, log_in_by_pop3, 110)):
+        place = (address, port) if address else ("127.0.0.1", 0)
         # A count that all processes share.
-        listeners[socket.create_server(("127.0.0.1", 0))] = (
-            program, log_in, stores, mmap.mmap(-1, 1))
+        listeners[socket.create_server(place)] = (program, log_in, stores, mmap.mmap(-1, 1))
     print(*(listener.getsockname()[1] for listener in listeners), flush=True)
     started = set()
     while sys.stdin not in (ready := select.select([sys.stdin, *listeners], [], [])[0]):

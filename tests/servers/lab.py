@@ -253,9 +253,9 @@ class Connection:
         return connection
 
     @classmethod
-    def to_port(cls, port):
+    def to_port(cls, port, address="127.0.0.1"):
         """Connects to a server on the loopback interface."""
-        return cls(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
+        return cls(socket.create_connection((address, port), timeout=PATIENCE))
 
     def send(self, data):
         """Sends bytes as they are."""

@@ -51,6 +51,15 @@ def test_the_store_is_no_directory(lab, places):
     assert os.listdir(state) == []
 
 
+def test_mounted_again_at_once(lab, places):
+    """umount is back before the daemon has ended; the next mount waits for its state directory."""
+    store, point, state = places
+    for _ in range(5):
+        done = lab.run([COURIERFS, store, point, "-o", f"state={state}"])
+        assert done.returncode == 0, done.stderr
+        assert lab.run(["umount", point]).returncode == 0
+
+
 def test_the_mount_point_is_missing(lab, places):
     """Likewise for the mount point."""
     store, _, state = places
