@@ -92,8 +92,7 @@ static int return_files(struct mailbox *mailbox)
         result = aside_take(mailbox, name);
         if (result != -ENOTEMPTY && result != -EEXIST)
             continue;
-        log_warning("'%s/%s' was was made after the conversion; it is set aside", mailbox->path,
-                    name);
+        log_warning("'%s/%s' was made after the conversion; it is set aside", mailbox->path, name);
         result = aside_exchange(mailbox, name);
     }
     return result < 0 ? result : 0;

@@ -3,10 +3,14 @@
 Dovecot runs with mount-examples/dovecot-2.3-shared.conf, in which only paths were changed.
 """
 
+import shutil
+
 import pytest
 
+from servers.conversion import Ctl
 from servers.courier_files import SUBSCRIPTIONS, UidDatabase
 from servers.imap import Refused, decode_folder, encode_folder
+from servers.lab import as_mail_user
 from servers.rights import SHARED, SITE, SharedSite, allow
 from servers.store import ANN, BOB, CEM, DAN, EVE, letter
 
@@ -159,3 +163,30 @@ def test_a_subscription_is_couriers(site):
             imap.command("SUBSCRIBE", encode_folder(SHARED))
     lines = (site.store.maildir(ANN) / SUBSCRIPTIONS).read_text(encoding="utf-8").splitlines()
     assert {SHARED, "INBOX.Lists"} <= set(lines)
+
+
+def test_a_converted_folder_is_closed_to_couriers_guests(lab, site):
+    """The owner's account is Dovecot's: Courier gives guests no right any more, so that none of them
+    makes it number the folder anew; revert gives them theirs again."""
+    with site.through_courier(ANN) as imap:
+        imap.append(SHARED, letter(1))
+        before = imap.select(SHARED).code("UIDVALIDITY"), imap.uids()
+    folder = site.store.folder(SITE, "INBOX.SiteSpam")
+    ctl = Ctl(lab, site.store)
+    ctl.run("convert", "*/site")
+    for user in (ANN, BOB, DAN):
+        with site.through_courier(user) as imap:
+            assert SHARED not in set(imap.folders()) | shared_folders(imap)
+            for command in ("SELECT", "EXAMINE"):
+                with pytest.raises(Refused):
+                    imap.command(command, encode_folder(SHARED))
+            with pytest.raises(Refused):
+                imap.append(SHARED, letter(2))
+    # LIST makes a file of rights, which gives guests none.
+    assert not (folder / "courierimapuiddb").exists()
+    ctl.run("revert", "*/site")
+    with site.through_courier(ANN) as imap:
+        assert (imap.select(SHARED).code("UIDVALIDITY"), imap.uids()) == before
+    with as_mail_user():
+        for aside in site.store.path.rglob("courierfs-aside"):
+            shutil.rmtree(aside)

@@ -223,6 +223,13 @@ ARTEFACTS = {
     "provisional-validity": ([database(8, IMAPD), listing(10)],
                              [Status(5, 5.1, COURIER, "INBOX", 650)],
                              [Status(5, 5.1, DOVECOT, "INBOX", 650)]),
+    "dovecot-create": (
+        [FolderChange(10, 10.2, DOVECOT, "create", "INBOX.New", False),
+         Refusal(10, 10.2, DOVECOT, "CREATE", "[ALREADYEXISTS] Mailbox already exists.")],
+        [FileStep(10.1, 10.1, COURIERFS, "lock", "INBOX.New"),
+         FileStep(10.15, 10.15, IMAPD, "lock", "INBOX.New")],
+        [FileStep(10.1, 10.1, COURIERFS, "lock", "INBOX.New"),
+         FileStep(10.15, 10.15, COURIERFS, "unlock", "INBOX.New")]),
     "dovecot-empty-status": ([listing(10), Status(20, 20.1, DOVECOT, "INBOX", 0), listing(30)],
                              [step(19.9, IMAPD, "lock"), step(20.2, IMAPD, "unlock")],
                              [step(19.8, IMAPD, "lock"), step(19.9, IMAPD, "unlock")]),
