@@ -60,7 +60,7 @@ def stopped_with_lock(maildir, imap, command, pid=None, owner=None):
     `owner` is what the lock calls the session's server, if that is not its pid here.
     """
     owner = owner or imap.connection.pid
-    for _ in range(50):
+    for _ in range(500):
         waiting = Waiting(imap, command)
         while waiting.is_quiet(0):
             if holder(maildir).startswith(f"{owner}:"):
