@@ -15,8 +15,8 @@ such session (3000 messages, 300 STOREs a second), and there was no limit. Couri
 each other: beside two sessions with NOOP in a loop a third one's NOOP waited 20 s.
 """
 
-import os
 import itertools
+import os
 import threading
 import time
 
