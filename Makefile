@@ -5,7 +5,7 @@
 #   make check          every test there is, on a fresh machine
 #   make check-nfs      server tests with the store on real NFS, in an emulated machine
 #   make soak           all servers at once for SECONDS, every answer judged (SEED replays one)
-#   make bench          what the conversion costs, as ratios (bench-short: whether it can be measured)
+#   make bench          what serving and converting cost, as ratios (bench-short: whether it can be measured)
 #   make model          the model of the protocol, searched by spin (model-short: CI's part)
 #   make unit           the unit tests, under AddressSanitizer and UBSan
 #   make fuzz-short     each fuzz target on FUZZ_COUNT inputs
@@ -55,7 +55,7 @@ ROOM_SOURCES := $(filter-out $(CTL_SOURCES) $(CTL_MAIN) $(MOUNT_MAIN),$(SOURCES)
 TESTED_SOURCES := $(ROOM_SOURCES) $(CTL_SOURCES)
 TEST_SOURCES := $(sort $(wildcard tests/unit/test_*.c))
 FUZZ_SOURCES := $(sort $(wildcard tests/fuzz/fuzz_*.c))
-C_FILES := $(SOURCES) $(sort $(wildcard fs/*/*.h cache/*.h tests/unit/*.[ch] tests/fuzz/*.[ch]))
+C_FILES := $(SOURCES) $(sort $(wildcard fs/*/*.h cache/*.h tests/unit/*.[ch] tests/fuzz/*.[ch] tests/bench/*.c))
 
 room_objects := $(ROOM_SOURCES:%.c=build/obj/%.o)
 asan_objects := $(TESTED_SOURCES:%.c=build/asan/obj/%.o)
@@ -193,12 +193,18 @@ model-short:
 	$(PYTEST) tests/model
 
 # What the conversion costs, as ratios; BENCH holds further words for it.
+# BENCH holds further words for it, such as the parts that are wanted.
 .PHONY: bench bench-short
-bench: all
+bench: all build/bench/plainfs
 	PYTHONPATH=tests /usr/bin/python3 -m bench $(BENCH)
 
-bench-short: all
-	PYTHONPATH=tests /usr/bin/python3 -m bench --short --rounds 1
+bench-short: all build/bench/plainfs
+	PYTHONPATH=tests /usr/bin/python3 -m bench --short --rounds 2 --output build/bench/short
+
+build/bench/plainfs: tests/bench/plainfs.c Makefile
+	@mkdir -p $(@D)
+	$(say) CC $<
+	$(Q)$(CC) $(LANGUAGE) $(WARNINGS) $(library_cflags) $(CFLAGS) $< -o $@ $(library_libs)
 
 # The store on real NFS, which a kernel without NFS has only in a virtual machine.
 .PHONY: check-nfs

@@ -2,6 +2,26 @@
 
 #include <errno.h>
 
+static const char *const request_names[REQUEST_COUNT] = {
+    [REQUEST_LOOKUP] = "lookup",       [REQUEST_FORGET] = "forget",
+    [REQUEST_GETATTR] = "getattr",     [REQUEST_SETATTR] = "setattr",
+    [REQUEST_READLINK] = "readlink",   [REQUEST_MAKE] = "make",
+    [REQUEST_UNLINK] = "unlink",       [REQUEST_RMDIR] = "rmdir",
+    [REQUEST_RENAME] = "rename",       [REQUEST_OPEN] = "open",
+    [REQUEST_CREATE] = "create",       [REQUEST_READ] = "read",
+    [REQUEST_WRITE] = "write",         [REQUEST_FLUSH] = "flush",
+    [REQUEST_RELEASE] = "release",     [REQUEST_FSYNC] = "fsync",
+    [REQUEST_FALLOCATE] = "fallocate", [REQUEST_OPENDIR] = "opendir",
+    [REQUEST_READDIR] = "readdir",     [REQUEST_RELEASEDIR] = "releasedir",
+    [REQUEST_FSYNCDIR] = "fsyncdir",   [REQUEST_STATFS] = "statfs",
+    [REQUEST_XATTR] = "xattr",
+};
+
+const char *fs_request_name(enum request request)
+{
+    return request_names[request];
+}
+
 int fs_init(struct fs *fs, struct store *store, struct bridge *bridge, double attr_timeout)
 {
     /* By its descriptor: on an NFS export root may not be allowed to look into it. */
@@ -21,9 +41,14 @@ void fs_release(struct fs *fs)
     fs->nodes = NULL;
 }
 
-static double at_most_one_second(const struct fs *fs)
+/* For `cur`: the kernel looks at its rights each time a message is opened or renamed, four times for a
+ * STORE. Dovecot goes by its times, too, but what it takes for the time of a listing may be older than
+ * the listing. What the mount itself changes there the kernel looks at anew in any case. */
+#define ONE_MOMENT 0.05
+
+static double at_most(const struct fs *fs, double seconds)
 {
-    return fs->attr_timeout < 1.0 ? fs->attr_timeout : 1.0;
+    return fs->attr_timeout < seconds ? fs->attr_timeout : seconds;
 }
 
 double fs_entry_timeout(const struct fs *fs, const struct node *node)
@@ -32,7 +57,7 @@ double fs_entry_timeout(const struct fs *fs, const struct node *node)
      * for done, and renames nothing, when the file has the name that it should get. */
     if (node->kind != NODE_STORE || node->role == ROLE_CONTROL || node->role == ROLE_MESSAGE)
         return 0;
-    return node->role == ROLE_FILE ? at_most_one_second(fs) : fs->attr_timeout;
+    return node->role == ROLE_FILE ? at_most(fs, 1) : fs->attr_timeout;
 }
 
 double fs_attr_timeout(const struct fs *fs, const struct node *node)
@@ -42,8 +67,8 @@ double fs_attr_timeout(const struct fs *fs, const struct node *node)
     enum node_role role = node->role;
     switch (role) {
     case ROLE_CUR:
-    case ROLE_NEW:
-        /* Dovecot sees new mail and changed flags by these times. */
+        return at_most(fs, ONE_MOMENT);
+    case ROLE_NEW: /* Dovecot sees new mail by its times. */
     case ROLE_CONTROL:
         return 0;
     case ROLE_DIR:
@@ -53,7 +78,7 @@ double fs_attr_timeout(const struct fs *fs, const struct node *node)
     case ROLE_FILE:
         break;
     }
-    return at_most_one_second(fs);
+    return at_most(fs, 1);
 }
 
 void fs_show(const struct fs *fs, struct stat *st)

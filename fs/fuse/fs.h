@@ -4,11 +4,41 @@
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
 
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include "bridge/bridge.h"
 #include "fuse/nodes.h"
 #include "store/caller.h"
 #include "store/store.h"
+
+/* What the kernel asks, as the counters tell it apart. */
+enum request {
+    REQUEST_LOOKUP,
+    REQUEST_FORGET,
+    REQUEST_GETATTR,
+    REQUEST_SETATTR,
+    REQUEST_READLINK,
+    REQUEST_MAKE, /* mknod, mkdir, symlink, link */
+    REQUEST_UNLINK,
+    REQUEST_RMDIR,
+    REQUEST_RENAME,
+    REQUEST_OPEN,
+    REQUEST_CREATE,
+    REQUEST_READ,
+    REQUEST_WRITE,
+    REQUEST_FLUSH,
+    REQUEST_RELEASE,
+    REQUEST_FSYNC,
+    REQUEST_FALLOCATE,
+    REQUEST_OPENDIR,
+    REQUEST_READDIR,
+    REQUEST_RELEASEDIR,
+    REQUEST_FSYNCDIR,
+    REQUEST_STATFS,
+    REQUEST_XATTR,
+    REQUEST_COUNT
+};
 
 struct fs {
     struct store *store;
@@ -16,7 +46,11 @@ struct fs {
     struct node_table *nodes;
     double attr_timeout; /* seconds, of what does not change behind our back */
     bool has_xattr;      /* the store keeps extended attributes */
+    atomic_uint_least64_t requests[REQUEST_COUNT];
 };
+
+/* The name of a counter, for reports. */
+const char *fs_request_name(enum request request);
 
 /* Looks at the store's root; takes over neither. 0 or -errno. */
 int fs_init(struct fs *fs, struct store *store, struct bridge *bridge, double attr_timeout);

@@ -26,9 +26,15 @@ static struct node *node_of(fuse_req_t req, fuse_ino_t ino)
     return (struct node *)(uintptr_t)ino;
 }
 
-/* From here on the thread acts as the process that asks. 0, or -errno: then nothing may be done. */
-static int begin(fuse_req_t req, struct caller *caller_r)
+static void counted(fuse_req_t req, enum request request)
 {
+    atomic_fetch_add_explicit(&fs_of(req)->requests[request], 1, memory_order_relaxed);
+}
+
+/* From here on the thread acts as the process that asks. 0, or -errno: then nothing may be done. */
+static int begin(fuse_req_t req, enum request request, struct caller *caller_r)
+{
+    counted(req, request);
     const struct fuse_ctx *ctx = fuse_req_ctx(req);
     caller_r->uid = ctx->uid;
     caller_r->gid = ctx->gid;
@@ -86,7 +92,7 @@ static void on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct caller caller;
     struct fuse_entry_param entry;
-    int error = begin(req, &caller);
+    int error = begin(req, REQUEST_LOOKUP, &caller);
     if (error == 0)
         error = lookup_name(fs_of(req), &caller, node_of(req, parent), name, &entry);
     reply_entry(req, error, &entry);
@@ -94,12 +100,14 @@ static void on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 static void on_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
 {
+    counted(req, REQUEST_FORGET);
     node_unref(fs_of(req)->nodes, node_of(req, ino), nlookup);
     fuse_reply_none(req);
 }
 
 static void on_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
+    counted(req, REQUEST_FORGET);
     for (size_t i = 0; i < count; i++)
         node_unref(fs_of(req)->nodes, node_of(req, forgets[i].ino), forgets[i].nlookup);
     fuse_reply_none(req);
@@ -110,7 +118,7 @@ static void on_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     struct caller caller;
     struct stat st;
     struct node *node = node_of(req, ino);
-    int error = begin(req, &caller);
+    int error = begin(req, REQUEST_GETATTR, &caller);
     if (error == 0)
         error = attr_get(fs_of(req), &caller, node, fi, &st);
     reply_attr(req, error, node, &st);
@@ -122,7 +130,7 @@ static void on_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *wanted, int 
     struct caller caller;
     struct stat st;
     struct node *node = node_of(req, ino);
-    int error = begin(req, &caller);
+    int error = begin(req, REQUEST_SETATTR, &caller);
     if (error == 0)
         error = attr_set(fs_of(req), &caller, node, wanted, to_set, fi, &st);
     reply_attr(req, error, node, &st);
@@ -133,7 +141,7 @@ static void on_readlink(fuse_req_t req, fuse_ino_t ino)
     struct caller caller;
     char path[PATH_MAX];
     char target[PATH_MAX + 1];
-    ssize_t len = begin(req, &caller);
+    ssize_t len = begin(req, REQUEST_READLINK, &caller);
     if (len == 0)
         len = node_path(fs_of(req)->nodes, node_of(req, ino), path);
     if (len == 0)
@@ -150,7 +158,7 @@ static void on_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 {
     struct caller caller;
     struct fuse_entry_param entry;
-    int error = begin(req, &caller);
+    int error = begin(req, REQUEST_MAKE, &caller);
     if (error == 0)
         error = names_mknod(fs_of(req), &caller, node_of(req, parent), name, mode, device, &entry);
     reply_entry(req, error, &entry);
@@ -160,7 +168,7 @@ static void on_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 {
     struct caller caller;
     struct fuse_entry_param entry;
-    int error = begin(req, &caller);
+    int error = begin(req, REQUEST_MAKE, &caller);
     if (error == 0)
         error = names_mkdir(fs_of(req), &caller, node_of(req, parent), name, mode, &entry);
     reply_entry(req, error, &entry);
@@ -170,7 +178,7 @@ static void on_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
 {
     struct caller caller;
     struct fuse_entry_param entry;
-    int error = begin(req, &caller);
+    int error = begin(req, REQUEST_MAKE, &caller);
     if (error == 0)
         error = names_symlink(fs_of(req), &caller, target, node_of(req, parent), name, &entry);
     reply_entry(req, error, &entry);
@@ -180,7 +188,7 @@ static void on_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const
 {
     struct caller caller;
     struct fuse_entry_param entry;
-    int error = begin(req, &caller);
+    int error = begin(req, REQUEST_MAKE, &caller);
     if (error == 0)
         error = names_link(fs_of(req), &caller, node_of(req, ino), node_of(req, new_parent),
                            new_name, &entry);
@@ -190,7 +198,7 @@ static void on_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const
 static void on_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct caller caller;
-    int error = begin(req, &caller);
+    int error = begin(req, REQUEST_UNLINK, &caller);
     if (error == 0)
         error = names_unlink(fs_of(req), &caller, node_of(req, parent), name);
     reply(req, error);
@@ -199,7 +207,7 @@ static void on_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 static void on_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct caller caller;
-    int error = begin(req, &caller);
+    int error = begin(req, REQUEST_RMDIR, &caller);
     if (error == 0)
         error = names_rmdir(fs_of(req), node_of(req, parent), name);
     reply(req, error);
@@ -209,7 +217,7 @@ static void on_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
                       const char *new_name, unsigned flags)
 {
     struct caller caller;
-    int error = begin(req, &caller);
+    int error = begin(req, REQUEST_RENAME, &caller);
     if (error == 0)
         error = names_rename(fs_of(req), &caller, node_of(req, parent), name,
                              node_of(req, new_parent), new_name, flags);
@@ -220,7 +228,7 @@ static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct caller caller;
     struct fs *fs = fs_of(req);
-    int error = begin(req, &caller);
+    int error = begin(req, REQUEST_OPEN, &caller);
     if (error == 0)
         error = file_open(fs, &caller, node_of(req, ino), fi);
     if (error != 0)
@@ -235,7 +243,7 @@ static void on_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     struct caller caller;
     struct fuse_entry_param entry;
     struct fs *fs = fs_of(req);
-    int error = begin(req, &caller);
+    int error = begin(req, REQUEST_CREATE, &caller);
     if (error == 0)
         error = file_create(fs, &caller, node_of(req, parent), name, mode, fi, &entry);
     if (error != 0) {
@@ -252,7 +260,7 @@ static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
     (void)ino;
     struct caller caller;
     AUTO_FREE char *data = malloc(size);
-    ssize_t len = data != NULL ? begin(req, &caller) : -ENOMEM;
+    ssize_t len = data != NULL ? begin(req, REQUEST_READ, &caller) : -ENOMEM;
     if (len == 0)
         len = file_read(fs_of(req), &caller, fi, data, size, offset);
     reply_data(req, len, data);
@@ -263,7 +271,7 @@ static void on_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t s
 {
     (void)ino;
     struct caller caller;
-    ssize_t len = begin(req, &caller);
+    ssize_t len = begin(req, REQUEST_WRITE, &caller);
     if (len == 0)
         len = file_write(fs_of(req), &caller, fi, bytes, size, offset);
     if (len < 0)
@@ -276,7 +284,7 @@ static void on_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     (void)ino;
     struct caller caller;
-    int error = begin(req, &caller);
+    int error = begin(req, REQUEST_FLUSH, &caller);
     if (error == 0)
         error = file_flush(fs_of(req), &caller, fi);
     reply(req, error);
@@ -286,6 +294,7 @@ static void on_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     (void)ino;
+    counted(req, REQUEST_RELEASE);
     file_release(fs_of(req), fi);
     reply(req, 0);
 }
@@ -294,7 +303,7 @@ static void on_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_
 {
     (void)ino;
     struct caller caller;
-    int error = begin(req, &caller);
+    int error = begin(req, REQUEST_FSYNC, &caller);
     if (error == 0)
         error = file_sync(fs_of(req), &caller, fi, data_only != 0);
     reply(req, error);
@@ -305,7 +314,7 @@ static void on_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset,
 {
     (void)ino;
     struct caller caller;
-    int error = begin(req, &caller);
+    int error = begin(req, REQUEST_FALLOCATE, &caller);
     if (error == 0)
         error = file_allocate(fs_of(req), fi, mode, offset, len);
     reply(req, error);
@@ -314,7 +323,7 @@ static void on_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset,
 static void on_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct caller caller;
-    int error = begin(req, &caller);
+    int error = begin(req, REQUEST_OPENDIR, &caller);
     if (error == 0)
         error = dir_open(fs_of(req), &caller, node_of(req, ino), fi);
     if (error != 0)
@@ -328,7 +337,7 @@ static void on_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset
 {
     struct caller caller;
     AUTO_FREE char *data = malloc(size);
-    ssize_t len = data != NULL ? begin(req, &caller) : -ENOMEM;
+    ssize_t len = data != NULL ? begin(req, REQUEST_READDIR, &caller) : -ENOMEM;
     if (len == 0)
         len = dir_read(req, fs_of(req), &caller, node_of(req, ino), fi, data, size, offset);
     reply_data(req, len, data);
@@ -337,6 +346,7 @@ static void on_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset
 static void on_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     (void)ino;
+    counted(req, REQUEST_RELEASEDIR);
     dir_release(fi);
     reply(req, 0);
 }
@@ -345,7 +355,7 @@ static void on_fsyncdir(fuse_req_t req, fuse_ino_t ino, int data_only, struct fu
 {
     (void)fi;
     struct caller caller;
-    int error = begin(req, &caller);
+    int error = begin(req, REQUEST_FSYNCDIR, &caller);
     if (error == 0)
         error = dir_sync(fs_of(req), &caller, node_of(req, ino), data_only != 0);
     reply(req, error);
@@ -356,7 +366,7 @@ static void on_statfs(fuse_req_t req, fuse_ino_t ino)
     (void)ino;
     struct caller caller;
     struct statvfs st;
-    int error = begin(req, &caller);
+    int error = begin(req, REQUEST_STATFS, &caller);
     if (error == 0)
         error = store_statvfs(fs_of(req)->store, &st);
     if (error != 0)
@@ -378,7 +388,7 @@ static void on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 {
     struct caller caller;
     AUTO_FREE char *value = size > 0 ? malloc(size) : NULL;
-    ssize_t len = size > 0 && value == NULL ? -ENOMEM : begin(req, &caller);
+    ssize_t len = size > 0 && value == NULL ? -ENOMEM : begin(req, REQUEST_XATTR, &caller);
     if (len == 0)
         len = attr_get_extended(fs_of(req), node_of(req, ino), name, value, size);
     reply_extended(req, len, value, size);
@@ -388,7 +398,7 @@ static void on_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
     struct caller caller;
     AUTO_FREE char *names = size > 0 ? malloc(size) : NULL;
-    ssize_t len = size > 0 && names == NULL ? -ENOMEM : begin(req, &caller);
+    ssize_t len = size > 0 && names == NULL ? -ENOMEM : begin(req, REQUEST_XATTR, &caller);
     if (len == 0)
         len = attr_list_extended(fs_of(req), node_of(req, ino), names, size);
     reply_extended(req, len, names, size);
@@ -398,7 +408,7 @@ static void on_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const 
                         size_t size, int flags)
 {
     struct caller caller;
-    int error = begin(req, &caller);
+    int error = begin(req, REQUEST_XATTR, &caller);
     if (error == 0)
         error = attr_set_extended(fs_of(req), node_of(req, ino), name, value, size, flags);
     reply(req, error);
@@ -407,7 +417,7 @@ static void on_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const 
 static void on_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
     struct caller caller;
-    int error = begin(req, &caller);
+    int error = begin(req, REQUEST_XATTR, &caller);
     if (error == 0)
         error = attr_remove_extended(fs_of(req), node_of(req, ino), name);
     reply(req, error);

@@ -28,6 +28,10 @@ int status_text(struct fs *fs, struct buf *out)
 {
     bridge_status(fs->bridge, out);
     buf_printf(out, "nodes: %zu\n", node_table_count(fs->nodes));
+    for (enum request request = 0; request < REQUEST_COUNT; request++) {
+        uint_least64_t count = atomic_load_explicit(&fs->requests[request], memory_order_relaxed);
+        buf_printf(out, "request %s: %" PRIuLEAST64 "\n", fs_request_name(request), count);
+    }
     for (enum store_call call = 0; call < STORE_CALL_COUNT; call++) {
         uint_least64_t count = atomic_load_explicit(&fs->store->calls[call], memory_order_relaxed);
         buf_printf(out, "store %s: %" PRIuLEAST64 "\n", store_call_name(call), count);
