@@ -3,7 +3,8 @@
  *   1. Courier's files are read again. A cached copy is not believed here.
  *   2. The messages in `new` are moved to `cur`, as Courier does at each scan.
  *   3. Every file in `cur` that has no UID gets one, in Courier's order; the uid database is made
- *      if there is none.
+ *      if there is none. A `cur` where every file had one, and which did not change since, is not
+ *      listed for it: there only what was moved can lack one.
  *   4. What Courier would trip over is mended: a NEXTUID that is too low, lines that end in CR LF.
  *   5. The view is brought up to date and then stays as it is until the lock is released, because
  *      Dovecot reads the list now and appends "the next UID" later.
@@ -173,10 +174,16 @@ static int claims_for_unknown(const struct uiddb *db, const struct dir_list *cur
         return -EOVERFLOW;
     }
     sort_stable(claims, count, sizeof(*claims), compare_claims);
-    for (size_t i = 0; i < count; i++)
-        claims[i].uid = db->uidnext + (uint32_t)i;
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (kept > 0 && span_equal(claims[i].base, claims[kept - 1].base))
+            continue;
+        claims[kept] = claims[i];
+        claims[kept].uid = db->uidnext + (uint32_t)kept;
+        kept++;
+    }
     *claims_r = claims;
-    *count_r = count;
+    *count_r = kept;
     return 0;
 }
 
@@ -223,16 +230,47 @@ static int needs_listing(const struct mailbox *mailbox, const struct sources *so
     return result;
 }
 
-static int complete_cur(struct mailbox *mailbox, struct sources *sources, struct dir_list *cur)
+/* 0 with NAME, which was in `new`, added to CUR; -ENOENT if it is not in `cur` as it would be if we had
+ * moved it: another program did. */
+static int add_moved(const struct mailbox *mailbox, const char *cur_path,
+                     const struct dir_entry *entry, struct dir_list *cur)
 {
+    struct span name = dir_entry_name(&mailbox->moved, entry);
     BUF_AUTO path = BUF_EMPTY;
-    bool needed = false;
-    int result = store_join(&path, mailbox->path, "cur");
+    struct stat st;
+    buf_printf(&path, "%s/%.*s%s", cur_path, SPAN_FMT(name),
+               name_base(name).len == name.len ? ":2," : "");
+    int result = buf_terminate(&path);
     if (result == 0)
-        result = needs_listing(mailbox, sources, path.data, &needed);
-    if (result < 0 || !needed)
-        return result;
-    result = store_list_messages(mailbox->bridge->store, path.data, cur);
+        result = store_stat(mailbox->bridge->store, path.data, &st);
+    return result < 0 ? result : dir_list_add(cur, name, entry->ino, entry->type);
+}
+
+/* What was moved to `cur` just now, as a listing. -ENOENT: another program had a hand in it. */
+static int list_moved(const struct mailbox *mailbox, const char *path, struct dir_list *cur)
+{
+    int result = 0;
+    for (size_t i = 0; i < mailbox->moved.count && result == 0; i++)
+        result = add_moved(mailbox, path, &mailbox->moved.entries[i], cur);
+    return result;
+}
+
+/* UIDs for what was moved to a `cur` that was complete. */
+static int complete_moved(struct mailbox *mailbox, struct sources *sources,
+                          const struct dir_list *moved)
+{
+    AUTO_FREE struct uid_claim *claims = NULL;
+    size_t count = 0;
+    struct uid_outcome outcome;
+    int result = claims_for_unknown(&sources->db, moved, &claims, &count);
+    return result < 0 ? result : uids_record_in(mailbox, sources, claims, count, 0, &outcome);
+}
+
+static int complete_cur(struct mailbox *mailbox, struct sources *sources, const char *path,
+                        struct dir_list *cur)
+{
+    int result =
+        store_list_messages_at(mailbox->bridge->store, path, lock_store_time(mailbox), cur);
     if (result < 0)
         return result;
     if (!sources->present[SOURCE_UIDDB])
@@ -254,6 +292,7 @@ static int complete_cur(struct mailbox *mailbox, struct sources *sources, struct
     if (result < 0)
         return result;
     mailbox->cur_complete = signature_of_stat(&cur->dir);
+    signature_settle(&mailbox->cur_complete, lock_store_time(mailbox));
     mailbox->cur_complete_uiddb = sources->seen.hash[SOURCE_UIDDB];
     return 0;
 }
@@ -291,6 +330,29 @@ static int empty_new(struct mailbox *mailbox)
     return moved < 0 ? moved : 0;
 }
 
+/* Steps 2 to 4. Where nothing came to `cur` but what is moved there now, it is not listed. */
+static int give_uids(struct mailbox *mailbox, struct sources *sources, struct dir_list *cur)
+{
+    BUF_AUTO path = BUF_EMPTY;
+    bool needed = true;
+    int result = store_join(&path, mailbox->path, "cur");
+    if (result == 0)
+        result = needs_listing(mailbox, sources, path.data, &needed);
+    if (result == 0)
+        result = empty_new(mailbox);
+    if (result < 0)
+        return result;
+    if (!needed) {
+        result = list_moved(mailbox, path.data, cur);
+        needed = result == -ENOENT;
+        if (needed)
+            dir_list_release(cur);
+        else
+            return result < 0 ? result : complete_moved(mailbox, sources, cur);
+    }
+    return complete_cur(mailbox, sources, path.data, cur);
+}
+
 int grant_prepare(struct mailbox *mailbox, const struct caller *caller)
 {
     bool is_pop3 = pop3_is_caller(mailbox, caller);
@@ -310,9 +372,7 @@ int grant_prepare(struct mailbox *mailbox, const struct caller *caller)
     if (result == 0 && sources.present[SOURCE_UIDDB])
         raise_next(mailbox, &sources);
     if (result == 0)
-        result = empty_new(mailbox);
-    if (result == 0)
-        result = complete_cur(mailbox, &sources, &cur);
+        result = give_uids(mailbox, &sources, &cur);
     if (result == 0)
         result = uidlist_present(mailbox, &sources);
     mailbox->lock.first_next = view_implied_next(&mailbox->view);

@@ -182,10 +182,6 @@ static int make_local_home(struct mailbox *mailbox)
     return result;
 }
 
-/* How long a mailbox that was looked at stays what it was: a walk through `cur` asks many times in a
- * moment. */
-#define LOOK_MILLISECONDS 50
-
 static int set_path(struct mailbox *mailbox, const char *path)
 {
     char *copy = strdup(path);

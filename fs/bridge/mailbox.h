@@ -15,6 +15,10 @@
 #include "store/file.h"
 #include "store/lock.h"
 
+/* How long what was looked at in the store stays what it was: Dovecot asks many times in a moment. No
+ * decision about a UID, and no change of a name, rests on it. */
+#define LOOK_MILLISECONDS 50
+
 #define CONTROL_KIND_COUNT (CONTROL_ACL_LIST + 1)
 
 /* A list of which one in so many lines is dead is made anew. Dovecot (2.3.19) does it at one in four. */
@@ -48,7 +52,8 @@ struct held_lock {
     uid_t uid; /* on whose behalf the store is written when the housekeeper works */
     gid_t gid;
     time_t touched;
-    int64_t since;            /* wall clock, ms */
+    int64_t looked_at; /* when it was seen to be there, in milliseconds of the monotonic clock */
+    int64_t since;     /* wall clock, ms */
     struct timespec tmp_time; /* mtime of tmp when it was granted ... */
     bool tmp_touched;         /* ... and whether it moved by our own doing since */
     int slot;                 /* in the table of held locks */
@@ -127,7 +132,8 @@ struct mailbox {
     size_t arrival_capacity;
     struct buf deleted; /* unlinked through the mount: "UID BASE" lines, as they were shown */
     struct keyword_state keywords;
-    struct dir_list cur; /* the last listing of cur: where a base name was seen */
+    int64_t keywords_looked_at; /* in milliseconds of the monotonic clock */
+    struct dir_list cur;        /* the last listing of cur: where a base name was seen */
     bool cur_listed;
     bool foreign_letters;         /* some name in cur has lower-case letters in the store */
     struct signature subscribed;  /* of what file[CONTROL_SUBSCRIPTIONS] was made from */
@@ -272,6 +278,8 @@ int lock_create(struct mailbox *mailbox, const struct caller *caller, const char
 int lock_lookup(struct mailbox *mailbox, const struct caller *caller, struct control_file **file_r);
 int lock_unlink(struct mailbox *mailbox, const struct caller *caller);
 int lock_set_times(struct mailbox *mailbox, const struct timespec times[2]);
+/* When the lock that is held was taken, by the clock of the store; {0} if none is, or it lies elsewhere. */
+struct timespec lock_store_time(const struct mailbox *mailbox);
 /* Whether CALLER works under a lock that it has no more. */
 bool lock_was_lost(const struct mailbox *mailbox, const struct caller *caller);
 /* What CALLER, who has or had the lock, wrote to its list is lost: it must not go on. */

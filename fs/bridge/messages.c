@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "bridge/mailbox.h"
 #include "courier/name.h"
 #include "courier/uiddb.h"
@@ -25,9 +26,17 @@ static int stat_name(struct mailbox *mailbox, struct span name, struct stat *st_
     return result < 0 ? result : store_stat(mailbox->bridge->store, path.data, st_r);
 }
 
-static int load_letters(struct mailbox *mailbox)
+/* FRESH: as Courier has them now, not a moment ago. */
+static int load_letters(struct mailbox *mailbox, bool fresh)
 {
-    return mailbox->converted ? 0 : keywords_load(mailbox);
+    int64_t now = clock_milliseconds();
+    if (mailbox->converted || (!fresh && now - mailbox->keywords_looked_at < LOOK_MILLISECONDS))
+        return 0;
+    mailbox->keywords_looked_at = INT64_MIN / 2;
+    int result = keywords_load(mailbox);
+    if (result == 0)
+        mailbox->keywords_looked_at = now;
+    return result;
 }
 
 static void add_shown_name(struct buf *out, const struct mailbox *mailbox, struct span name)
@@ -61,7 +70,8 @@ static int list_cur(struct mailbox *mailbox)
     if (result < 0)
         return result;
     dir_list_release(&mailbox->cur);
-    result = store_list_messages(mailbox->bridge->store, path.data, &mailbox->cur);
+    result = store_list_messages_at(mailbox->bridge->store, path.data, lock_store_time(mailbox),
+                                    &mailbox->cur);
     mailbox->cur_listed = result == 0;
     mailbox->foreign_letters = false;
     for (size_t i = 0; result == 0 && i < mailbox->cur.count && !mailbox->foreign_letters; i++)
@@ -70,37 +80,44 @@ static int list_cur(struct mailbox *mailbox)
     return result;
 }
 
-/* The message with this base name under its present name: where the last listing saw it, or else by
- * a new listing. */
+/* Where the last listing saw the message with this base name, if it still is there. */
+static int find_as_listed(struct mailbox *mailbox, struct span base, struct buf *store_name_r,
+                          struct stat *st_r)
+{
+    const struct dir_entry *entry =
+        mailbox->cur_listed ? dir_list_find_base(&mailbox->cur, base) : NULL;
+    if (entry == NULL)
+        return -ENOENT;
+    struct span name = dir_entry_name(&mailbox->cur, entry);
+    int result = stat_name(mailbox, name, st_r);
+    if (result < 0)
+        return result;
+    buf_add_span(store_name_r, name);
+    return buf_terminate(store_name_r);
+}
+
+/* The same, or else by a new listing. */
 static int find_by_base(struct mailbox *mailbox, struct span base, struct buf *store_name_r,
                         struct stat *st_r)
 {
-    for (int fresh = 0; fresh < 2; fresh++) {
-        if (fresh == 1 || !mailbox->cur_listed) {
-            int result = list_cur(mailbox);
-            if (result < 0)
-                return result;
-        }
-        const struct dir_entry *entry = dir_list_find_base(&mailbox->cur, base);
-        if (entry == NULL)
-            continue;
-        struct span name = dir_entry_name(&mailbox->cur, entry);
-        int result = stat_name(mailbox, name, st_r);
-        if (result == 0) {
-            buf_add_span(store_name_r, name);
-            return buf_terminate(store_name_r);
-        }
-        if (result != -ENOENT)
-            return result;
-    }
-    return -ENOENT;
+    int result = find_as_listed(mailbox, base, store_name_r, st_r);
+    if (result != -ENOENT)
+        return result;
+    result = list_cur(mailbox);
+    return result < 0 ? result : find_as_listed(mailbox, base, store_name_r, st_r);
 }
 
 static int find(struct mailbox *mailbox, struct span shown, bool exact, struct buf *store_name_r,
                 struct stat *st_r)
 {
-    int result = load_letters(mailbox);
+    int result = load_letters(mailbox, exact);
     if (result < 0)
+        return result;
+    bool by_base = !exact && name_base(shown).len == shown.len;
+    /* Most messages have flags: their bare name would be asked for in vain. */
+    if (by_base)
+        result = find_as_listed(mailbox, shown, store_name_r, st_r);
+    if (by_base && result != -ENOENT)
         return result;
     BUF_AUTO name = BUF_EMPTY;
     add_store_name(&name, mailbox, shown);
@@ -115,7 +132,6 @@ static int find(struct mailbox *mailbox, struct span shown, bool exact, struct b
     }
     if (result != -ENOENT)
         return result;
-    bool by_base = !exact && name_base(shown).len == shown.len;
     /* The store's name may have lower-case letters that are not shown. */
     bool by_letters = !mailbox->converted && (!mailbox->cur_listed || mailbox->foreign_letters);
     if (!by_base && !by_letters)
@@ -164,7 +180,7 @@ int message_list(struct bridge *bridge, const struct caller *caller, const struc
     int result = mailbox_enter(bridge, caller, place, &mailbox);
     if (result < 0)
         return result;
-    result = load_letters(mailbox);
+    result = load_letters(mailbox, true);
     if (result == 0)
         result = list_cur(mailbox);
     if (result == 0)
@@ -230,7 +246,7 @@ int message_dir_times(struct bridge *bridge, const struct caller *caller, const 
     if (mailbox->converted) {
         result = 0;
     } else if (is_cur) {
-        result = keywords_load(mailbox);
+        result = load_letters(mailbox, false);
         uint64_t shown = mailbox->keywords.shown % 1000000000U;
         if (result == 0)
             st->st_mtim.tv_nsec = (long)(((uint64_t)st->st_mtim.tv_nsec + shown) % 1000000000U);

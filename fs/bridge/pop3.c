@@ -46,6 +46,8 @@
 #define LIST_LIMIT ((size_t)256 << 20)
 #define READ_SIZE (64 * 1024)
 #define LISTINGS 4
+/* After so many `cur` is listed. */
+#define WRONG_GUESSES 3
 /* More messages than a login of Courier's commonly meets anew; few enough never to run out of them. */
 #define NUMBERS_LEFT_OUT 100
 
@@ -121,14 +123,23 @@ static int scan_message(struct store *store, const char *path, struct scan *scan
 
 /* ---- the list -------------------------------------------------------------------------------- */
 
+/* A name that was right without a listing. */
+struct guess {
+    struct guess *next;
+    char name[];
+};
+
 struct edition {
     struct buf old_text; /* as it was read; the entries point into it */
     struct stat old_st;
     bool old_present;
     struct sizelist list;
     struct base_map names;
-    struct dir_list cur[LISTINGS]; /* new entries point into their names */
+    /* New entries point into the names of these. */
+    struct dir_list cur[LISTINGS];
     size_t listings;
+    struct guess *guessed;
+    unsigned wrong_guesses;
     size_t entered;
     uint32_t unread_uid;
 };
@@ -140,6 +151,11 @@ static void edition_release(struct edition *edition)
     buf_release(&edition->old_text);
     for (size_t i = 0; i < edition->listings; i++)
         dir_list_release(&edition->cur[i]);
+    while (edition->guessed != NULL) {
+        struct guess *next = edition->guessed->next;
+        free(edition->guessed);
+        edition->guessed = next;
+    }
 }
 
 #define EDITION_AUTO __attribute__((cleanup(edition_release))) struct edition
@@ -194,13 +210,45 @@ static int list_again(const struct mailbox *mailbox, struct edition *edition)
     return result < 0 ? result : store_list_messages(mailbox->bridge->store, path.data, cur);
 }
 
+/* Reads the message BASE if it has no flags, as one has that was just delivered. 1 with ENTRY's name,
+ * size and utf8; 0: there is no such file, or it cannot be read; -ENOMEM. */
+static int read_without_flags(const struct mailbox *mailbox, struct edition *edition,
+                              struct span base, struct sizelist_entry *entry)
+{
+    const char *const no_flags = ":2,";
+    size_t size = base.len + strlen(no_flags) + 1;
+    AUTO_FREE struct guess *guess = malloc(sizeof(*guess) + size);
+    if (guess == NULL)
+        return -ENOMEM;
+    snprintf(guess->name, size, "%.*s%s", SPAN_FMT(base), no_flags);
+    BUF_AUTO path = BUF_EMPTY;
+    struct scan scan;
+    buf_printf(&path, "%s/cur/%s", mailbox->path, guess->name);
+    if (buf_terminate(&path) < 0)
+        return -ENOMEM;
+    if (scan_message(mailbox->bridge->store, path.data, &scan) < 0) {
+        edition->wrong_guesses++;
+        return 0;
+    }
+    entry->name = span_of(guess->name);
+    entry->size = scan.size;
+    entry->utf8 = scan.utf8;
+    guess->next = edition->guessed;
+    edition->guessed = steal_pointer(&guess);
+    return 1;
+}
+
 /* Reads the message BASE, whatever its flags become meanwhile. 1 with ENTRY's name, size and utf8; 0: it
  * is not there; -EAGAIN: it is renamed all the time; or -errno, *unread_r set if that is the message's
  * own. */
 static int read_message(const struct mailbox *mailbox, struct edition *edition, struct span base,
                         struct sizelist_entry *entry, bool *unread_r)
 {
-    int result = edition->listings == 0 ? list_again(mailbox, edition) : 0;
+    int result = 0;
+    if (edition->listings == 0 && edition->wrong_guesses < WRONG_GUESSES)
+        result = read_without_flags(mailbox, edition, base, entry);
+    if (result == 0 && edition->listings == 0)
+        result = list_again(mailbox, edition);
     while (result == 0) {
         const struct dir_list *cur = &edition->cur[edition->listings - 1];
         const struct dir_entry *file = dir_list_find_base(cur, base);

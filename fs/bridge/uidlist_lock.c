@@ -23,9 +23,11 @@
  * holds it most of the time: 20 seconds of waiting were measured. So there are pauses, a little longer
  * than Courier's second, in which a lock that was held for much of the last seconds is not granted:
  * every one of them if somebody was seen trying (each try makes and removes a file in tmp, which moves
- * its mtime), else every second one. Dovecot sleeps a fraction of a second when it meets a lock and
- * comes again. The pauses are at the same time on all nodes, by the clock: while each node had its own,
- * Dovecots of two nodes together left Courier no gap (10 seconds).
+ * its mtime; a process of this node looks for the lock), else every second one, and only of a lock that
+ * is hardly ever free. The pauses are at the same time on all nodes, by the clock: while each node had
+ * its own, Dovecots of two nodes together left Courier no gap (10 seconds). In a pause a lock is shown,
+ * which nobody holds: Dovecot sleeps a tenth of a second when it meets one that has just changed, but
+ * comes again at once when it was refused and finds none (ten thousand times in one second).
  *
  * A process whose writing is lost. Dovecot (2.3.19, on any file system) does not survive an error on
  * its list: when a sync cannot write it, Dovecot takes the list in memory for empty, expunges every
@@ -57,8 +59,12 @@
  * Courier tries again. */
 #define PERIOD_MS 2500
 #define PAUSE_MS 1300
-/* A lock that is held so long in this and the last period makes pauses. */
+/* A lock that is held so long in this and the last period makes pauses: if somebody is seen waiting,
+ * and if not. */
 #define MUCH_USED_MS 400
+#define ALWAYS_USED_MS (PERIOD_MS * 96 / 100)
+/* What the lock that is shown in a pause says: no process of any host. */
+#define PAUSE_LOCK "0:courierfs.pause"
 
 /* ---- who holds it ---------------------------------------------------------------------------- */
 
@@ -98,8 +104,11 @@ static bool is_pause(struct lock_use *use)
 {
     int64_t now = clock_wall_milliseconds();
     turn_to_period(use, now / PERIOD_MS);
-    bool waited = use->now.waited || use->before.waited;
-    return now % PERIOD_MS < PAUSE_MS && is_much_used(use) && (waited || use->period % 2 == 0);
+    if (now % PERIOD_MS >= PAUSE_MS)
+        return false;
+    if (use->now.waited || use->before.waited)
+        return is_much_used(use);
+    return use->period % 2 == 0 && use->now.held_ms + use->before.held_ms >= ALWAYS_USED_MS;
 }
 
 /* At the grant, when the daemon itself is done with tmp. */
@@ -193,6 +202,14 @@ bool lock_was_lost(const struct mailbox *mailbox, const struct caller *caller)
            loser->pid_start == process_start(caller->pid);
 }
 
+struct timespec lock_store_time(const struct mailbox *mailbox)
+{
+    const struct held_lock *lock = &mailbox->lock;
+    bool is_known = lock->held && mailbox->bridge->home == mailbox->bridge->store &&
+                    lock->identity.device == mailbox->device;
+    return is_known ? lock->identity.taken : (struct timespec){0};
+}
+
 void lock_end_writer(struct mailbox *mailbox, const struct caller *caller)
 {
     pid_t pid = caller->pid;
@@ -249,8 +266,35 @@ static int take(struct mailbox *mailbox, pid_t pid, const char *link_from,
     return result;
 }
 
+static int show_pause(struct mailbox *mailbox, struct control_file **file_r)
+{
+    struct control_file *file;
+    int result =
+        control_file_new(mailbox, CONTROL_UIDLIST_LOCK, bridge_new_ino(mailbox->bridge), &file);
+    if (result < 0)
+        return result;
+    buf_add_string(&file->content, PAUSE_LOCK);
+    file->mtime = time_after((struct timespec){0});
+    control_file_take_owner(file, &mailbox->dir);
+    result = buf_error(&file->content);
+    if (result < 0)
+        control_unref(file);
+    else
+        *file_r = file;
+    return result;
+}
+
 int lock_lookup(struct mailbox *mailbox, const struct caller *caller, struct control_file **file_r)
 {
+    struct held_lock *held = &mailbox->lock;
+    if (held->held && held->pid != caller->pid)
+        mailbox->lock_use.now.waited = true;
+    int64_t now = clock_milliseconds();
+    if (held->held && mailbox->file[CONTROL_UIDLIST_LOCK] != NULL &&
+        now - held->looked_at < LOOK_MILLISECONDS) {
+        *file_r = control_ref(mailbox->file[CONTROL_UIDLIST_LOCK]);
+        return 0;
+    }
     struct store *home = mailbox->bridge->home;
     BUF_AUTO path = BUF_EMPTY;
     BUF_AUTO content = BUF_EMPTY;
@@ -260,7 +304,6 @@ int lock_lookup(struct mailbox *mailbox, const struct caller *caller, struct con
     if (result == 0)
         result = store_read_file(home, path.data, 1024, &content, &st);
     home_end(mailbox);
-    const struct held_lock *held = &mailbox->lock;
     bool lost =
         held->held && (result == -ENOENT || (result == 0 && (st.st_dev != held->identity.device ||
                                                              st.st_ino != held->identity.inode)));
@@ -268,10 +311,14 @@ int lock_lookup(struct mailbox *mailbox, const struct caller *caller, struct con
         lose(mailbox);
         (void)caller_become(&mailbox->acting);
     }
-    if (result == -ENOENT)
+    if (result == -ENOENT) {
         mailbox_set_file(mailbox, CONTROL_UIDLIST_LOCK, NULL);
+        if (is_pause(&mailbox->lock_use))
+            return show_pause(mailbox, file_r);
+    }
     if (result < 0)
         return result;
+    held->looked_at = now;
     /* A stale lock is not there: Dovecot would watch it for two minutes before it tries to create
      * its own, which is when it is broken. */
     if (!mailbox->lock.held && lock_is_stale(home, buf_span(&content), &st, caller->pid))

@@ -49,8 +49,9 @@ static int store_flags(int flags)
     return access | (flags & (O_SYNC | O_DSYNC | O_NOATIME)) | O_NONBLOCK;
 }
 
-/* Takes over FD, also on failure. */
-static int attach_store(struct fs *fs, struct node *node, int fd, struct fuse_file_info *fi)
+/* Takes over FD, of a file of that size, also on failure. */
+static int attach_store(struct fs *fs, struct node *node, int fd, off_t size,
+                        struct fuse_file_info *fi)
 {
     AUTO_FD own = fd;
     AUTO_FREE struct open_file *file = calloc(1, sizeof(*file));
@@ -58,10 +59,11 @@ static int attach_store(struct fs *fs, struct node *node, int fd, struct fuse_fi
     if (handle == NULL)
         return -ENOMEM;
     file->fd = steal_fd(&own);
-    handle->file = file;
-    open_file_enter(fs->nodes, node, steal_pointer(&file));
     /* Messages never change: their pages stay good from one open to the next. */
     fi->keep_cache = node->role == ROLE_MESSAGE && (fi->flags & O_ACCMODE) == O_RDONLY;
+    file->size = fi->keep_cache ? size : OPEN_FILE_SIZE_UNKNOWN;
+    handle->file = file;
+    open_file_enter(fs->nodes, node, steal_pointer(&file));
     return 0;
 }
 
@@ -104,7 +106,8 @@ static int open_control(const struct caller *caller, struct node *node, struct f
 }
 
 /* The descriptor of what lies at PATH, if that is NODE's file; -ESTALE if it is another's. */
-static int open_proven(struct fs *fs, const struct node *node, const char *path, int flags)
+static int open_proven(struct fs *fs, const struct node *node, const char *path, int flags,
+                       off_t *size_r)
 {
     AUTO_FD fd = store_open(fs->store, path, store_flags(flags), 0);
     if (fd < 0)
@@ -113,27 +116,30 @@ static int open_proven(struct fs *fs, const struct node *node, const char *path,
     int error = store_fstat(fs->store, fd, &st);
     if (error != 0)
         return error;
+    *size_r = st.st_size;
     return node_is(node, &st) ? steal_fd(&fd) : -ESTALE;
 }
 
-static int open_node(struct fs *fs, const struct caller *caller, struct node *node, int flags)
+static int open_node(struct fs *fs, const struct caller *caller, struct node *node, int flags,
+                     off_t *size_r)
 {
     char path[PATH_MAX];
     int error = node_path(fs->nodes, node, path);
     if (error != 0)
         return error;
-    int fd = open_proven(fs, node, path, flags);
+    int fd = open_proven(fs, node, path, flags, size_r);
     if (fd != -ESTALE)
         return fd;
     struct stat st;
     error = node_find_again(fs, caller, node, path, &st);
-    return error != 0 ? error : open_proven(fs, node, path, flags);
+    return error != 0 ? error : open_proven(fs, node, path, flags, size_r);
 }
 
 static int open_store(struct fs *fs, const struct caller *caller, struct node *node,
                       struct fuse_file_info *fi)
 {
-    AUTO_FD fd = open_node(fs, caller, node, fi->flags);
+    off_t size = 0;
+    AUTO_FD fd = open_node(fs, caller, node, fi->flags, &size);
     if (fd < 0)
         return fd;
     /* Only now is it sure that it is the right file. */
@@ -142,7 +148,7 @@ static int open_store(struct fs *fs, const struct caller *caller, struct node *n
         if (error != 0)
             return error;
     }
-    return attach_store(fs, node, steal_fd(&fd), fi);
+    return attach_store(fs, node, steal_fd(&fd), size, fi);
 }
 
 int file_open(struct fs *fs, const struct caller *caller, struct node *node,
@@ -195,7 +201,7 @@ static int create_store(struct fs *fs, const struct caller *caller, const struct
     if (error != 0)
         return error;
     struct node *node = (struct node *)(uintptr_t)entry_r->ino;
-    error = attach_store(fs, node, steal_fd(&fd), fi);
+    error = attach_store(fs, node, steal_fd(&fd), st.st_size, fi);
     if (error != 0)
         node_unref(fs->nodes, node, 1);
     return error;
@@ -253,14 +259,17 @@ static ssize_t read_text(const struct buf *text, void *out, size_t size, off_t o
     return (ssize_t)len;
 }
 
-/* The kernel takes a short answer for the end of the file. */
-static ssize_t read_store(struct fs *fs, int fd, char *out, size_t size, off_t offset)
+/* The kernel takes a short answer for the end of the file: an error in the middle must not become
+ * one, and the store is asked again unless it is known that the end is there. */
+static ssize_t read_store(struct fs *fs, const struct open_file *file, char *out, size_t size,
+                          off_t offset)
 {
     size_t done = 0;
-    while (done < size) {
-        ssize_t got = store_pread(fs->store, fd, out + done, size - done, offset + (off_t)done);
+    while (done < size && offset + (off_t)done != file->size) {
+        ssize_t got =
+            store_pread(fs->store, file->fd, out + done, size - done, offset + (off_t)done);
         if (got < 0)
-            return done > 0 ? (ssize_t)done : got;
+            return got;
         if (got == 0)
             break;
         done += (size_t)got;
@@ -273,7 +282,7 @@ ssize_t file_read(struct fs *fs, const struct caller *caller, const struct fuse_
 {
     const struct handle *handle = handle_of(fi);
     if (handle->file != NULL)
-        return read_store(fs, handle->file->fd, out, size, offset);
+        return read_store(fs, handle->file, out, size, offset);
     if (handle->control != NULL)
         return control_read(handle->control, caller, out, size, offset);
     return read_text(&handle->text, out, size, offset);

@@ -102,10 +102,13 @@ void node_removed(struct node_table *table, struct node *parent, struct span nam
 void node_moved(struct node_table *table, struct node *from_parent, struct span from,
                 struct node *to_parent, struct span to, bool exchange);
 
+#define OPEN_FILE_SIZE_UNKNOWN ((off_t)-1)
+
 /* Open files of a node, by which a file without a name can still be reached. */
 struct open_file {
     atomic_uint references;
     int fd;
+    off_t size; /* of a file that does not change, or OPEN_FILE_SIZE_UNKNOWN */
     struct node *node;
     struct open_file *next;
 };

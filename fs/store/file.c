@@ -30,6 +30,17 @@ struct signature signature_of_stat(const struct stat *st)
     };
 }
 
+static bool is_later(struct timespec a, struct timespec b)
+{
+    return a.tv_sec > b.tv_sec || (a.tv_sec == b.tv_sec && a.tv_nsec > b.tv_nsec);
+}
+
+void signature_settle(struct signature *signature, struct timespec then)
+{
+    if (signature->present && is_later(then, signature->mtime) && is_later(then, signature->ctime))
+        signature->settled = true;
+}
+
 int signature_take(struct store *store, const char *path, struct signature *signature_r)
 {
     struct stat st;
@@ -83,7 +94,7 @@ int store_read_opened(struct store *store, int fd, size_t limit, struct buf *out
     for (;;) {
         size_t have = out->len - start;
         size_t left = (size_t)st_r->st_size > have ? (size_t)st_r->st_size - have : 0;
-        size_t want = left + 1; /* one more shows the end, or growth */
+        size_t want = left + 1; /* one more shows growth */
         if (have + left > limit)
             return -EFBIG;
         result = buf_reserve(out, out->len + want);
@@ -92,11 +103,11 @@ int store_read_opened(struct store *store, int fd, size_t limit, struct buf *out
         ssize_t got = store_pread(store, fd, out->data + out->len, want, (off_t)have);
         if (got < 0)
             return (int)got;
-        if (got == 0)
-            return 0;
         out->len += (size_t)got;
         if (out->len - start > limit)
             return -EFBIG;
+        if (got == 0 || out->len - start == (size_t)st_r->st_size)
+            return 0;
     }
 }
 

@@ -173,7 +173,8 @@ static void keep_each_name(struct dir_list *list)
  *
  * An mtime that did not move says that nothing changed, unless it is so young that a change could have
  * come within the same tick of the clock: then there is a second reading in any case. */
-static int list_union(struct store *store, const char *path, struct dir_list *list_r)
+static int list_union(struct store *store, const char *path, struct timespec now,
+                      struct dir_list *list_r)
 {
     *list_r = DIR_LIST_EMPTY;
     for (int reading = 0; reading < MESSAGE_READINGS; reading++) {
@@ -185,25 +186,33 @@ static int list_union(struct store *store, const char *path, struct dir_list *li
             dir_list_release(list_r);
             return result;
         }
+        struct signature before = signature_of_stat(&list_r->dir);
+        signature_settle(&before, now);
         bool unmoved = after.st_mtim.tv_sec == list_r->dir.st_mtim.tv_sec &&
                        after.st_mtim.tv_nsec == list_r->dir.st_mtim.tv_nsec;
-        if (unmoved && (reading > 0 || signature_of_stat(&list_r->dir).settled))
+        if (unmoved && (reading > 0 || before.settled))
             break;
     }
     return 0;
 }
 
-int store_list_messages(struct store *store, const char *path, struct dir_list *list_r)
+int store_list_messages_at(struct store *store, const char *path, struct timespec now,
+                           struct dir_list *list_r)
 {
-    int result = list_union(store, path, list_r);
+    int result = list_union(store, path, now, list_r);
     if (result == 0)
         keep_latest_of_each_base(list_r);
     return result;
 }
 
+int store_list_messages(struct store *store, const char *path, struct dir_list *list_r)
+{
+    return store_list_messages_at(store, path, (struct timespec){0}, list_r);
+}
+
 int store_list_names(struct store *store, const char *path, struct dir_list *list_r)
 {
-    int result = list_union(store, path, list_r);
+    int result = list_union(store, path, (struct timespec){0}, list_r);
     if (result == 0)
         keep_each_name(list_r);
     return result;

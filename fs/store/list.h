@@ -30,7 +30,12 @@ int store_list(struct store *store, const char *path, struct dir_list *list_r);
  * the latest seen wins, so each message is in the list once. Sorted by base name. 0 or -errno. */
 int store_list_messages(struct store *store, const char *path, struct dir_list *list_r);
 
-/* The same, but every name that was seen is there once: two with one base name are two files, or one
+/* The same where the store's own clock said NOW before, {0} = not known: what is changed from then on has
+ * at least that time, so that an mtime before it needs no second reading. */
+int store_list_messages_at(struct store *store, const char *path, struct timespec now,
+                           struct dir_list *list_r);
+
+/* As the first, but every name that was seen is there once: two with one base name are two files, or one
  * that was renamed meanwhile. Sorted by base name, then by name. 0 or -errno. */
 int store_list_names(struct store *store, const char *path, struct dir_list *list_r);
 

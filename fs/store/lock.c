@@ -74,7 +74,7 @@ int lock_take_at(struct store *store, const char *mailbox, const char *path, pid
     struct stat st;
     result = link_onto_lock(store, path, unique.data, &st);
     if (result == 0)
-        *lock_r = (struct lock_identity){st.st_dev, st.st_ino, pid};
+        *lock_r = (struct lock_identity){st.st_dev, st.st_ino, pid, st.st_ctim};
     (void)store_unlink(store, unique.data); /* one name too many in tmp does no harm */
     return result;
 }
@@ -99,7 +99,8 @@ int lock_take_by_link(struct store *store, const char *mailbox, const char *from
         result = link_onto_lock(store, path.data, from, &st);
     if (result == 0)
         *lock_r = (struct lock_identity){
-            st.st_dev, st.st_ino, (pid_t)lockfile_local_pid(buf_span(&content), store->hostname)};
+            st.st_dev, st.st_ino, (pid_t)lockfile_local_pid(buf_span(&content), store->hostname),
+            st.st_ctim};
     return result;
 }
 
@@ -258,7 +259,7 @@ static int break_lock(struct store *store, const char *mailbox, const struct bre
         result = adopt(store, fd);
     if (result < 0)
         return result;
-    const struct lock_identity adopted = {st.st_dev, st.st_ino, getpid()};
+    const struct lock_identity adopted = {st.st_dev, st.st_ino, getpid(), {0}};
     return lock_release(store, mailbox, &adopted);
 }
 

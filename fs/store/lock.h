@@ -34,6 +34,7 @@ struct lock_identity {
     dev_t device;
     ino_t inode;
     pid_t pid;
+    struct timespec taken; /* when, by the store's clock; {0} = not known */
 };
 
 /* Takes the lock for the process PID. 0 with *lock_r what was taken; -EEXIST if somebody holds it
