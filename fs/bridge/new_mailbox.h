@@ -11,7 +11,6 @@
 
 #include <time.h>
 
-#include "bridge/base_map.h"
 #include "store/store.h"
 
 struct new_message {

@@ -154,6 +154,15 @@ static int make_note(struct import *import)
     return buf_error(&import->note);
 }
 
+/* Both servers count it anew when there is no such file. */
+static int forget_quota(struct import *import)
+{
+    if (import->target[0] != '.' || import->dry_run)
+        return 0;
+    int result = store_unlink(&import->store, "maildirsize");
+    return result == -ENOENT ? 0 : result;
+}
+
 /* Whether this mbox is what the maildir there was made from. 1: yes, and unchanged. 0: there is no
  * maildir. Else told, and an error. */
 static int look_for_import(struct import *import)
@@ -170,19 +179,14 @@ static int look_for_import(struct import *import)
         result = store_read_file(&import->store, path.data, NOTE_LIMIT, &text, &st);
     if (result == 0 && span_equal(buf_span(&text), buf_span(&import->note))) {
         printf("%s: imported before\n", import->maildir);
-        return 1;
+        /* What imported it may not have come so far. */
+        result = forget_quota(import);
+        return result < 0 ? result : 1;
     }
     ctl_cannot("make", import->maildir, -EEXIST);
     if (result == 0)
         fprintf(stderr, "courierctl: it was made from: %.*s", SPAN_FMT(buf_span(&text)));
     return -EEXIST;
-}
-
-/* Both servers count it anew when there is no such file. */
-static int forget_quota(struct import *import)
-{
-    int result = store_unlink(&import->store, "maildirsize");
-    return result == -ENOENT ? 0 : result;
 }
 
 /* ---- messages ---- */
@@ -291,7 +295,7 @@ static int finish(struct import *import)
         return 0;
     int result = new_mailbox_finish(import->mailbox, import->uids.uidvalidity,
                                     import->uids.last + 1, NOTE, buf_span(&import->note));
-    return result < 0 || import->target[0] != '.' ? result : forget_quota(import);
+    return result < 0 ? result : forget_quota(import);
 }
 
 /* 0: a maildir can be made there. 1: it was made before. Else told, and an error. */

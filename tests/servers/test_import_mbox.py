@@ -221,6 +221,18 @@ def test_quota_is_counted_anew(courier, lab, run, home):
     assert sum(int(line.split()[1]) for line in lines) == 5
 
 
+def test_quota_is_counted_anew_by_whoever_finds_the_folder_there(courier, lab, run, home):
+    """The one before may have been killed right after the folder appeared."""
+    run(write(lab, FIRST), home / "Maildir")
+    sent = write(lab, FIRST + SECOND)
+    run(sent, home / "Maildir/.Sent")
+    shutil.move(home / "Maildir/.Sent", home / "aside")
+    courier.deliver_with_quota(home / "Maildir", b"Subject: x\n\nx\n")
+    shutil.move(home / "aside", home / "Maildir/.Sent")
+    run(sent, home / "Maildir/.Sent")
+    assert not (home / "Maildir/maildirsize").exists()
+
+
 def test_again_changes_nothing(lab, run, home):
     """What was imported is known; another mbox, or the same one changed, is refused."""
     path = write(lab, FIRST + SECOND)
