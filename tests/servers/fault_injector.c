@@ -26,13 +26,13 @@ enum { KILL = -1 };
 
 /* As faults.py has it. */
 struct page {
-    atomic_int kinds;  /* which calls count, of the three above; 0: nothing is armed */
-    atomic_int first;  /* the first call, from 1, that fails */
-    atomic_int last;   /* and the last one */
-    atomic_int action; /* an errno, or KILL */
-    atomic_int seen;   /* calls counted since it was armed */
-    atomic_int fired;  /* how many of them failed */
-    char what[1024];   /* the first that did */
+    atomic_int kinds;         /* which calls count, of the three above; 0: nothing is armed */
+    atomic_int first;         /* the first call, from 1, that fails */
+    atomic_int last;          /* and the last one */
+    atomic_int action;        /* an errno, or KILL */
+    atomic_int seen;          /* calls counted since it was armed */
+    atomic_int fired;         /* how many of them failed */
+    char what[PATH_MAX + 64]; /* the first that did */
 };
 
 static struct page *page;
@@ -53,30 +53,31 @@ __attribute__((constructor)) static void begin(void)
     page = mapped;
 }
 
-static int is_of_store(int fd)
+/* Whether FD is a file of the store, and which. */
+static int is_of_store(int fd, char path_r[PATH_MAX])
 {
     char link[64];
-    char path[PATH_MAX];
     snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-    ssize_t len = readlink(link, path, sizeof(path) - 1);
+    ssize_t len = readlink(link, path_r, PATH_MAX - 1);
     size_t prefix = strlen(store);
     if (len < (ssize_t)prefix)
         return 0;
-    path[len] = '\0';
-    return strncmp(path, store, prefix) == 0 && (path[prefix] == '/' || path[prefix] == '\0');
+    path_r[len] = '\0';
+    return strncmp(path_r, store, prefix) == 0 && (path_r[prefix] == '/' || path_r[prefix] == '\0');
 }
 
-/* 0: the call shall be made; else the errno it fails with. */
+/* 0: the call shall be made; else the errno it fails with. PATH "" is the file FD itself. */
 static int fault(int kind, int fd, const char *name, const char *path)
 {
+    char of_fd[PATH_MAX];
     if (page == NULL || (atomic_load(&page->kinds) & kind) == 0 || fd == AT_FDCWD ||
-        !is_of_store(fd))
+        !is_of_store(fd, of_fd))
         return 0;
     int number = atomic_fetch_add(&page->seen, 1) + 1;
     if (number < atomic_load(&page->first) || number > atomic_load(&page->last))
         return 0;
     if (atomic_fetch_add(&page->fired, 1) == 0)
-        snprintf(page->what, sizeof(page->what), "%s %s", name, path);
+        snprintf(page->what, sizeof(page->what), "%s %s", name, path[0] == '\0' ? of_fd : path);
     int action = atomic_load(&page->action);
     if (action == KILL) {
         kill(getpid(), SIGKILL);

@@ -20,7 +20,7 @@ ERRORS = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE)
 class _Page(ctypes.Structure):
     _fields_ = [("kinds", ctypes.c_int), ("first", ctypes.c_int), ("last", ctypes.c_int),
                 ("action", ctypes.c_int), ("seen", ctypes.c_int), ("fired", ctypes.c_int),
-                ("what", ctypes.c_char * 1024)]
+                ("what", ctypes.c_char * (4096 + 64))]  # PATH_MAX
 
 
 class Faults:
