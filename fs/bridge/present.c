@@ -97,6 +97,7 @@ static bool is_kept_key(char key)
 struct line_maker {
     const struct mailbox *mailbox;
     const struct sources *sources;
+    bool same_keys;  /* the view was made with these very UIDLs and other keys */
     struct buf uidl; /* scratch */
     struct buf keys; /* scratch */
     struct buf format;
@@ -166,6 +167,8 @@ static bool line_agrees(struct line_maker *maker, const struct uidlist_record *s
 {
     if (!span_equal(shown->base, base))
         return false;
+    if (maker->same_keys)
+        return true;
     bool wanted;
     (void)wants_own_uidl(maker, uid, base, &wanted);
     struct span shown_uidl;
@@ -451,6 +454,10 @@ int uidlist_present(struct mailbox *mailbox, const struct sources *sources)
     LINE_MAKER_AUTO maker = {.mailbox = mailbox, .sources = sources};
     struct verdict verdict = {.new_generation = true};
     bool has_view = mailbox->file[CONTROL_UIDLIST] != NULL && !mailbox->view_outdated;
+    /* Where Dovecot wrote a whole list itself the hash of the uid database is 0. */
+    maker.same_keys = mailbox->seen.hash[SOURCE_UIDDB] != 0 &&
+                      mailbox->seen.hash[SOURCE_SIZELIST] == sources->seen.hash[SOURCE_SIZELIST] &&
+                      mailbox->seen.hash[SOURCE_KEYS] == sources->seen.hash[SOURCE_KEYS];
     if (has_view)
         verdict = compare(&maker, next);
     /* Sessions that outlived the mount read a recalled list from its start and know a next UID

@@ -192,7 +192,9 @@ int uiddb_commit(struct mailbox *mailbox, struct sources *sources)
     sources->seen.signature[SOURCE_UIDDB] = signature_of_stat(&st);
     sources->seen.hash[SOURCE_UIDDB] = XXH3_64bits(text.data, text.len);
     sources->db.repairs = 0;
-    mailbox->seen = sources->seen;
+    /* The others of the sources may be newer than the view. */
+    mailbox->seen.signature[SOURCE_UIDDB] = sources->seen.signature[SOURCE_UIDDB];
+    mailbox->seen.hash[SOURCE_UIDDB] = sources->seen.hash[SOURCE_UIDDB];
     mailbox->lock.uiddb_hash = sources->seen.hash[SOURCE_UIDDB];
     return 0;
 }

@@ -26,6 +26,8 @@ struct span dir_entry_name(const struct dir_list *list, const struct dir_entry *
 
 int dir_list_add(struct dir_list *list, struct span name, uint64_t ino, unsigned char type)
 {
+    if (name.len > UINT16_MAX)
+        return -ENAMETOOLONG;
     if (list->count == list->capacity) {
         size_t capacity = list->capacity == 0 ? 16 : list->capacity * 2;
         struct dir_entry *grown = realloc(list->entries, capacity * sizeof(*grown));
@@ -39,8 +41,11 @@ int dir_list_add(struct dir_list *list, struct span name, uint64_t ino, unsigned
     buf_add_char(&list->names, '\0');
     if (buf_error(&list->names) < 0)
         return -ENOMEM;
-    list->entries[list->count++] = (struct dir_entry){
-        .ino = ino, .name_offset = offset, .name_len = (uint32_t)name.len, .type = type};
+    list->entries[list->count++] = (struct dir_entry){.ino = ino,
+                                                      .name_offset = offset,
+                                                      .name_len = (uint16_t)name.len,
+                                                      .base_len = (uint16_t)name_base(name).len,
+                                                      .type = type};
     return 0;
 }
 
@@ -116,10 +121,15 @@ int store_list(struct store *store, const char *path, struct dir_list *list_r)
     return result;
 }
 
+static struct span base_of(const struct dir_list *list, const struct dir_entry *entry)
+{
+    return span_make(list->names.data + entry->name_offset, entry->base_len);
+}
+
 static int compare_bases(const struct dir_list *list, const struct dir_entry *a,
                          const struct dir_entry *b)
 {
-    return span_compare(name_base(dir_entry_name(list, a)), name_base(dir_entry_name(list, b)));
+    return span_compare(base_of(list, a), base_of(list, b));
 }
 
 /* By base name; of equal ones the entry seen last comes first. */
@@ -225,7 +235,7 @@ const struct dir_entry *dir_list_find_base(const struct dir_list *list, struct s
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         const struct dir_entry *entry = &list->entries[middle];
-        int order = span_compare(base, name_base(dir_entry_name(list, entry)));
+        int order = span_compare(base, base_of(list, entry));
         if (order == 0)
             return entry;
         if (order < 0)

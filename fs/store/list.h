@@ -6,7 +6,8 @@
 struct dir_entry {
     uint64_t ino;
     size_t name_offset; /* into names, NUL-terminated there */
-    uint32_t name_len;
+    uint16_t name_len;
+    uint16_t base_len;  /* of its base name; a sort asks for it many times */
     unsigned char type; /* DT_* */
 };
 

@@ -1,6 +1,7 @@
 """Stores as Courier leaves them, made directly and always alike: the bench needs many, and large ones."""
 
 import os
+import random
 from dataclasses import dataclass
 
 from servers.lab import MAIL_GID, MAIL_UID
@@ -26,6 +27,14 @@ def letter(number, size):
     return head + LINE * max(1, (size - len(head)) // len(LINE))
 
 
+def base_name(number):
+    """As Exim makes one. The digits behind the M must not follow the number: Dovecot's hash of names then
+    has so few values that native Dovecot needs a second where it needs milliseconds."""
+    drawn = random.Random(number)
+    return (f"{FIRST_TIME + 60 * number + drawn.randrange(60)}.M{drawn.randrange(10**6)}"
+            f"P{drawn.randrange(2, 1 << 15)}.mx{drawn.randrange(1, 5)}.example.org")
+
+
 def write_mailbox(path, shape):
     """One mailbox: a fifth of its messages labelled, half of them read, all known to Courier's POP3."""
     for part in ("cur", "new", "tmp", "courierimapkeywords"):
@@ -34,7 +43,7 @@ def write_mailbox(path, shape):
     for number in range(1, shape.messages + 1):
         text = letter(number, shape.bytes)
         wire = len(text) + text.count(b"\n")
-        base = f"{FIRST_TIME + number}.M{number}P1.mx"
+        base = base_name(number)
         if shape.sizes_in_names:
             base += f",S={len(text)},W={wire}"
         (path / "cur" / f"{base}:2,{'S' * (number % 2)}").write_bytes(text)
