@@ -4,7 +4,8 @@
 #include "base/cleanup.h"
 #include "bridge/mailbox.h"
 
-#define BLOB_VERSION 1U
+/* 2: SEEN says what the list was compared with; before, it could say what was merely there. */
+#define BLOB_VERSION 2U
 
 struct blob {
     uint32_t version;

@@ -14,12 +14,14 @@ client was told in that moment changes then. Two Couriers do this to each other;
 import errno
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from servers.courier_files import SizeList
 from servers.faults import EXCHANGES, FOR_EVER, Faults
 from servers.imap import Refused
+from servers.lab import wait_until
 from servers.site import Site
 from servers.together import MIA, add_user, rounds, stopping, word_of, working
 
@@ -114,3 +116,36 @@ def test_courier_logs_in_all_the_time(lab, courier, store, record_property, can_
                 assert all(names.setdefault(uidl, word) == word for uidl in uidls)
         assert set(last.values()) <= set(SizeList.read(maildir).uidls.values())
         here.agree(MIA)
+
+
+def delayed(lab, pid):
+    """strace on a process: each of its fdatasyncs begins a second late."""
+    tracer = lab.spawn(["strace", "-qq", "-o", "/dev/null", "-p", pid, "-e", "trace=fdatasync",
+                        "-e", "inject=fdatasync:delay_enter=1000000"])
+    wait_until(lambda: f"TracerPid:\t{tracer.pid}" in
+               Path(f"/proc/{pid}/status").read_text(encoding="ascii"), "strace is there")
+    return tracer
+
+
+def test_courier_enters_a_message_that_dovecot_is_storing(site):
+    """Dovecot has renamed it to `new`, and not yet asked that this be made durable."""
+    maildir = add_user(site, MIA)
+    with site.courier.pop3(maildir) as pop3:
+        pop3.uidls()
+    imap = site.dovecot.imap(MIA)
+    imap.select("INBOX")
+    tracer = delayed(site.lab, imap.connection.pid)
+    appending = threading.Thread(target=imap.append, args=("INBOX", b"Subject: late\n\nlate\n"))
+    appending.start()
+    try:
+        wait_until(lambda: any((maildir / "new").iterdir()), "the message is in new")
+        with site.courier.pop3(maildir) as pop3:
+            told = pop3.uidls()
+    finally:
+        appending.join()
+        tracer.terminate()
+        site.lab.end(tracer)
+    with site.dovecot.pop3(MIA) as pop3:
+        assert pop3.uidls() == told
+    imap.close()
+    site.agree(MIA)
