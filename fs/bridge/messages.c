@@ -246,7 +246,7 @@ int message_dir_times(struct bridge *bridge, const struct caller *caller, const 
     if (mailbox->converted) {
         result = 0;
     } else if (is_cur) {
-        result = load_letters(mailbox, false);
+        result = load_letters(mailbox, true);
         uint64_t shown = mailbox->keywords.shown % 1000000000U;
         if (result == 0)
             st->st_mtim.tv_nsec = (long)(((uint64_t)st->st_mtim.tv_nsec + shown) % 1000000000U);

@@ -41,14 +41,9 @@ void fs_release(struct fs *fs)
     fs->nodes = NULL;
 }
 
-/* For `cur`: the kernel looks at its rights each time a message is opened or renamed, four times for a
- * STORE. Dovecot goes by its times, too, but what it takes for the time of a listing may be older than
- * the listing. What the mount itself changes there the kernel looks at anew in any case. */
-#define ONE_MOMENT 0.05
-
-static double at_most(const struct fs *fs, double seconds)
+static double at_most_one_second(const struct fs *fs)
 {
-    return fs->attr_timeout < seconds ? fs->attr_timeout : seconds;
+    return fs->attr_timeout < 1.0 ? fs->attr_timeout : 1.0;
 }
 
 double fs_entry_timeout(const struct fs *fs, const struct node *node)
@@ -57,7 +52,7 @@ double fs_entry_timeout(const struct fs *fs, const struct node *node)
      * for done, and renames nothing, when the file has the name that it should get. */
     if (node->kind != NODE_STORE || node->role == ROLE_CONTROL || node->role == ROLE_MESSAGE)
         return 0;
-    return node->role == ROLE_FILE ? at_most(fs, 1) : fs->attr_timeout;
+    return node->role == ROLE_FILE ? at_most_one_second(fs) : fs->attr_timeout;
 }
 
 double fs_attr_timeout(const struct fs *fs, const struct node *node)
@@ -67,8 +62,8 @@ double fs_attr_timeout(const struct fs *fs, const struct node *node)
     enum node_role role = node->role;
     switch (role) {
     case ROLE_CUR:
-        return at_most(fs, ONE_MOMENT);
-    case ROLE_NEW: /* Dovecot sees new mail by its times. */
+    case ROLE_NEW:
+        /* Dovecot sees new mail and changed flags by these times. */
     case ROLE_CONTROL:
         return 0;
     case ROLE_DIR:
@@ -78,7 +73,7 @@ double fs_attr_timeout(const struct fs *fs, const struct node *node)
     case ROLE_FILE:
         break;
     }
-    return at_most(fs, 1);
+    return at_most_one_second(fs);
 }
 
 void fs_show(const struct fs *fs, struct stat *st)

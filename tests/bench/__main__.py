@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 from pathlib import Path
 
@@ -54,6 +55,8 @@ def measured(given, part):
 
 def main():
     """The exit status is 0 if everything could be measured."""
+    # Told to end, it still unmounts and reaps what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     given = arguments()
     given.output.mkdir(parents=True, exist_ok=True)
     about = (f"{given.rounds} rounds, {os.cpu_count()} processors, Linux {platform.release()}, "

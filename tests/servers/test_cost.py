@@ -88,8 +88,8 @@ def test_select_of_what_did_not_change(site, mia):
     for _ in range(2):  # the first lets the daemon see that all is old
         with site.dovecot.imap(mia) as imap, Counted(site) as counted:
             imap.select("INBOX")
-    assert counted.all("request") <= 4
-    assert counted.all("store") <= 10
+    assert counted.all("request") <= 5
+    assert counted.all("store") <= 12
     assert counted.one("store", "getdents") == 0
 
 
@@ -103,8 +103,9 @@ def test_a_body(site, mia):
     for name in ("lookup", "open"):
         assert counted.one("request", name) <= FEW + 2
     assert counted.one("request", "read") == 0, "the kernel has it"
-    assert counted.one("store", "open") <= FEW + 2
-    assert counted.all("store") <= 3 * FEW + 30
+    assert counted.one("store", "open") <= FEW + 6
+    # The kernel asks for the rights of cur each time, and gets its times as they are now.
+    assert counted.all("store") <= 6 * FEW + 30
 
 
 def test_flags(site, mia):
@@ -114,7 +115,7 @@ def test_flags(site, mia):
         with Counted(site) as counted:
             imap.command(f"STORE 1:{FEW} +FLAGS.SILENT (\\Flagged)")
     assert counted.one("request", "rename") == counted.one("store", "rename") == FEW
-    assert counted.all("request") <= 5 * FEW + 60
+    assert counted.all("request") <= 8 * FEW + 60
 
 
 def appended(site, messages):
