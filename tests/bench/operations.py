@@ -73,7 +73,8 @@ def cold_select(visit):
 
 
 def warm_select(visit):
-    """SELECT of what was selected a moment ago."""
+    """SELECT of what was selected a moment ago; the sides that had their turn since emptied the caches."""
+    visit.selected().close()
     _select(visit)
 
 
@@ -103,6 +104,7 @@ def bodies_first(visit):
 
 def bodies_again(visit):
     """The same once more."""
+    _in_session(visit, f"FETCH 1:{visit.many} BODY.PEEK[]")
     _in_session(visit, f"FETCH 1:{visit.many} BODY.PEEK[]")
 
 
@@ -180,6 +182,7 @@ def large_first(visit):
 
 def large_again(visit):
     """The same once more."""
+    _in_session(visit, "FETCH 1 BODY.PEEK[]", mailbox="INBOX.Large")
     _in_session(visit, "FETCH 1 BODY.PEEK[]", mailbox="INBOX.Large")
 
 
