@@ -16,6 +16,7 @@ from pathlib import Path
 from servers.lab import BUILD, Lab
 
 from bench import crowd, memory, migration, page, serving
+from bench.figures import Figures
 
 PARTS = {
     "folders": serving.fast,
@@ -35,6 +36,8 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--short", action="store_true", help="small cases: whether it works")
     parser.add_argument("--script", type=Path, help="courier-dovecot-migrate.pl, to compare with")
+    parser.add_argument("--draw", type=Path, nargs="+", metavar="FILE", default=[],
+                        help="measure nothing; a page of what these figures.json say")
     parser.add_argument("--output", type=Path, default=BUILD / "bench")
     given = parser.parse_args()
     unknown = set(given.parts) - set(PARTS)
@@ -61,8 +64,9 @@ def main():
     given.output.mkdir(parents=True, exist_ok=True)
     about = (f"{given.rounds} rounds, {os.cpu_count()} processors, Linux {platform.release()}, "
              "store on a local disk")
-    found = []
-    for part in given.parts or PARTS:
+    found = [Figures.of_json(data) for path in given.draw
+             for data in json.loads(path.read_text(encoding="utf-8"))]
+    for part in () if given.draw else given.parts or PARTS:
         fresh = measured(given, part)
         for figures in fresh:
             print(figures.as_text(), end="\n\n", flush=True)

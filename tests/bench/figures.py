@@ -17,6 +17,18 @@ class Figures:
         # Points of the daemon's memory, each {what: number}.
         self.curve = []
 
+    @classmethod
+    def of_json(cls, data):
+        """What as_json gave."""
+        figures = cls(data["title"], data["base"])
+        for operation, row in data["operations"].items():
+            for side, found in row.items():
+                figures.seconds[operation][side] = found["seconds"]
+                if found["counts"]:
+                    figures.counts[operation][side] = found["counts"]
+        figures.facts, figures.curve = data["facts"], data["curve"]
+        return figures
+
     def add(self, operation, side, seconds):
         """One more round's figure."""
         self.seconds[operation][side].append(seconds)

@@ -7,6 +7,8 @@ import statistics
 import matplotlib
 
 matplotlib.use("svg")
+matplotlib.rcParams["svg.fonttype"] = "none"
+matplotlib.rcParams["svg.hashsalt"] = "courierfs"
 from matplotlib import pyplot  # noqa: E402  pylint: disable=wrong-import-position
 
 STYLE = ("body{font:16px/1.4 sans-serif;max-width:72em;margin:2em auto;padding:0 1em}"
