@@ -35,6 +35,7 @@
 #include "fuse/nodes.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,7 +51,12 @@ struct node_table {
     struct node status;
     struct node_index index;
     uint64_t next_generation;
+    size_t most; /* nodes there were since memory was last given back */
 };
+
+/* So many nodes, and a quarter of them left: then the C library is asked to give memory back, which it
+ * keeps for itself otherwise. */
+#define MANY_NODES 65536
 
 /* ---- keys ---- */
 
@@ -383,10 +389,18 @@ void node_unref(struct node_table *table, struct node *node, uint64_t count)
         return;
     pthread_rwlock_wrlock(&table->lock);
     struct control_file *control = node->control;
+    size_t before = table->index.count;
+    if (before > table->most)
+        table->most = before;
     bool gone = unref(table, node, count);
+    bool give_back = table->most >= MANY_NODES && table->index.count < table->most / 4;
+    if (give_back)
+        table->most = table->index.count;
     pthread_rwlock_unlock(&table->lock);
     if (gone && control != NULL)
         control_unref(control);
+    if (give_back)
+        malloc_trim(0);
 }
 
 /* ---- paths ---- */

@@ -71,7 +71,8 @@ class Side:
 
     def __init__(self, lab, source, delay_ms=None):
         self.lab = lab
-        self.store = Store(source).copy(lab).path
+        self.store = lab.new_directory("store", owned_by_mail_user=True)
+        subprocess.run(["cp", "-a", f"{source}/.", self.store], check=True)
         self._prepare()
         self.below = None if delay_ms is None else Plain(lab, self.store, delay_ms, NFS_TIMEOUT)
         if self.below:
