@@ -24,7 +24,7 @@
  * than Courier's second, in which a lock that was held for much of the last seconds is not granted:
  * every one of them if somebody was seen trying (each try makes and removes a file in tmp, which moves
  * its mtime; a process of this node looks for the lock), else every second one, and only of a lock that
- * is hardly ever free. The pauses are at the same time on all nodes, by the clock: while each node had
+ * is held about half of the time. The pauses are at the same time on all nodes, by the clock: while each node had
  * its own, Dovecots of two nodes together left Courier no gap (10 seconds). In a pause a lock is shown,
  * which nobody holds: Dovecot sleeps a tenth of a second when it meets one that has just changed, but
  * comes again at once when it was refused and finds none (ten thousand times in one second).
@@ -62,7 +62,7 @@
 /* A lock that is held so long in this and the last period makes pauses: if somebody is seen waiting,
  * and if not. */
 #define MUCH_USED_MS 400
-#define ALWAYS_USED_MS (PERIOD_MS * 96 / 100)
+#define HALF_USED_MS 2400
 /* What the lock that is shown in a pause says: no process of any host. */
 #define PAUSE_LOCK "0:courierfs.pause"
 
@@ -108,7 +108,13 @@ static bool is_pause(struct lock_use *use)
         return false;
     if (use->now.waited || use->before.waited)
         return is_much_used(use);
-    return use->period % 2 == 0 && use->now.held_ms + use->before.held_ms >= ALWAYS_USED_MS;
+    return use->period % 2 == 0 && use->now.held_ms + use->before.held_ms >= HALF_USED_MS;
+}
+
+static void note_waiter(struct lock_use *use)
+{
+    turn_to_period(use, clock_wall_milliseconds() / PERIOD_MS);
+    use->now.waited = true;
 }
 
 /* At the grant, when the daemon itself is done with tmp. */
@@ -288,7 +294,7 @@ int lock_lookup(struct mailbox *mailbox, const struct caller *caller, struct con
 {
     struct held_lock *held = &mailbox->lock;
     if (held->held && held->pid != caller->pid)
-        mailbox->lock_use.now.waited = true;
+        note_waiter(&mailbox->lock_use);
     int64_t now = clock_milliseconds();
     if (held->held && mailbox->file[CONTROL_UIDLIST_LOCK] != NULL &&
         now - held->looked_at < LOOK_MILLISECONDS) {
