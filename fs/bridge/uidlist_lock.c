@@ -24,10 +24,10 @@
  * than Courier's second, in which a lock that was held for much of the last seconds is not granted:
  * every one of them if somebody was seen trying (each try makes and removes a file in tmp, which moves
  * its mtime; a process of this node looks for the lock), else every second one, and only of a lock that
- * is held about half of the time. The pauses are at the same time on all nodes, by the clock: while each node had
- * its own, Dovecots of two nodes together left Courier no gap (10 seconds). In a pause a lock is shown,
- * which nobody holds: Dovecot sleeps a tenth of a second when it meets one that has just changed, but
- * comes again at once when it was refused and finds none (ten thousand times in one second).
+ * is held about half of the time. The pauses are at the same time on all nodes, by the clock: while each
+ * node had its own, Dovecots of two nodes together left Courier no gap (10 seconds). In a pause a lock is
+ * shown, which nobody holds: Dovecot sleeps a tenth of a second when it meets one that has just changed,
+ * but comes again at once when it was refused and finds none (ten thousand times in one second).
  *
  * A process whose writing is lost. Dovecot (2.3.19, on any file system) does not survive an error on
  * its list: when a sync cannot write it, Dovecot takes the list in memory for empty, expunges every
