@@ -247,7 +247,7 @@ static int add_moved(const struct mailbox *mailbox, const char *cur_path,
 }
 
 /* What was moved to `cur` just now, as a listing. -ENOENT: another program had a hand in it. */
-static int list_moved(const struct mailbox *mailbox, const char *path, struct dir_list *cur)
+static int look_at_moved(const struct mailbox *mailbox, const char *path, struct dir_list *cur)
 {
     int result = 0;
     for (size_t i = 0; i < mailbox->moved.count && result == 0; i++)
@@ -342,13 +342,15 @@ static int give_uids(struct mailbox *mailbox, struct sources *sources, struct di
         result = empty_new(mailbox);
     if (result < 0)
         return result;
+    if (!needed && mailbox->moved.count == 0)
+        return 0;
     if (!needed) {
-        result = list_moved(mailbox, path.data, cur);
-        needed = result == -ENOENT;
-        if (needed)
-            dir_list_release(cur);
-        else
-            return result < 0 ? result : complete_moved(mailbox, sources, cur);
+        result = look_at_moved(mailbox, path.data, cur);
+        if (result == 0)
+            return complete_moved(mailbox, sources, cur);
+        if (result != -ENOENT)
+            return result;
+        dir_list_release(cur);
     }
     return complete_cur(mailbox, sources, path.data, cur);
 }

@@ -260,12 +260,12 @@ static ssize_t read_text(const struct buf *text, void *out, size_t size, off_t o
 }
 
 /* The kernel takes a short answer for the end of the file: an error in the middle must not become
- * one, and the store is asked again unless it is known that the end is there. */
+ * one, and the store is asked again unless what was read ends where the file is known to end. */
 static ssize_t read_store(struct fs *fs, const struct open_file *file, char *out, size_t size,
                           off_t offset)
 {
     size_t done = 0;
-    while (done < size && offset + (off_t)done != file->size) {
+    while (done < size && (done == 0 || offset + (off_t)done != file->size)) {
         ssize_t got =
             store_pread(fs->store, file->fd, out + done, size - done, offset + (off_t)done);
         if (got < 0)

@@ -23,10 +23,10 @@ struct signature {
 struct signature signature_of_stat(const struct stat *st);
 /* 0 also when the file is not there (ENOENT, ENOTDIR); else -errno. */
 int signature_take(struct store *store, const char *path, struct signature *signature_r);
-/* Same file, untouched, and THEN, when the content was read, was settled. */
 /* Settles a signature by the store's own clock, which said THEN before the file was looked at: what comes
  * after has at least that time. {0} = not known. */
 void signature_settle(struct signature *signature, struct timespec then);
+/* Same file, untouched, and THEN, when the content was read, was settled. */
 bool signature_unchanged(const struct signature *then, const struct signature *now);
 /* Same file, untouched as far as it shows. */
 bool signature_same(const struct signature *then, const struct signature *now);
