@@ -58,9 +58,14 @@ Some are not Courier's:
     dovecot-cache         Dovecot complains of the cache of its own index, which a Dovecot of its
                           node that was killed left half replaced, or whose session saw its mount
                           die
-    dovecot-create        Dovecot's CREATE says that the mailbox exists already, because another session
-                          came into it while it was being made. (On a plain maildir, without us, 122
-                          of 600 such CREATEs, with another session that asks for its STATUS)
+    dovecot-create        Dovecot's CREATE says that the mailbox exists already, because another
+                          session came into it while it was being made. (On a plain maildir,
+                          without us, 122 of 600 such CREATEs, with another session that asks for
+                          its STATUS)
+    dovecot-expunge       somebody else removed a message while a Dovecot did, and it was the
+                          mailbox's last: this Dovecot's look at `cur` was before that, its list
+                          has the message no more, and what is behind the end of the list stays in
+                          its index until it looks again, a second later
     late-in-pop3-order    a message that arrived while Dovecot's POP3 server was logging in is
                           not at its place by name; the next login has it there
 
@@ -426,8 +431,27 @@ class Checker:
             elif removal.is_courier and self.evidence.dropped_in(
                     *about, removal, removal.start, removal.end):
                 self._artefact("courier-scan", about, text)
+            elif self._is_behind_the_list(removal, listing, token):
+                self._artefact("dovecot-expunge", about, text)
             else:
                 self._violation("came-back", about, text)
+
+    def _is_behind_the_list(self, removal, listing, token):
+        """Whether a Dovecot that expunged a message found that others had, and all that it lists
+        behind it is gone, too."""
+        about = (listing.mailbox, token)
+        if removal.program != "dovecot-imap" or not isinstance(listing, Listing) or \
+                listing.start > removal.end + self.bound:
+            return False
+        index = self.evidence.index_of(removal)
+        others = [other for other in self.removals[about] if other.start <= removal.end
+                  and (other.is_courier or self.evidence.index_of(other) != index)]
+        uid = next(s.uid for s in listing.messages if s.token == token)
+        behind = [(listing.mailbox, s.token) for s in listing.messages if s.uid > uid]
+        return any(self.evidence.was_unlinked(*about, other.start, other.end) for other in others) \
+            and self.evidence.lost_its_line(*about, removal.start, removal.end) \
+            and all(any(gone.start <= removal.end for gone in self.removals[message])
+                    for message in behind)
 
     def _all_absences(self):
         """A message that is not listed must not have been there, or have been removed."""
@@ -498,7 +522,8 @@ class Checker:
         for change in self.by_kind[FolderChange]:
             sure = change.acknowledged
             if change.how in ("subscribe", "unsubscribe"):
-                subscribed[change.mailbox].append(self._deed(change, change.how == "subscribe", sure))
+                subscribed[change.mailbox].append(
+                    self._deed(change, change.how == "subscribe", sure))
                 continue
             exists[change.mailbox].append(self._deed(change, change.how == "create", sure))
             if change.new_name:

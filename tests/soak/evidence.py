@@ -210,6 +210,18 @@ class Evidence:
         return base is not None and program is not None and \
             self._renamed(mailbox, base, start, end, program)
 
+    def was_unlinked(self, mailbox, token, start, end):
+        """Whether the message's file was deleted in this time."""
+        base = self.base.get((mailbox, token))
+        return any(overlap(step, start, end) for step in self._steps["unlink", mailbox, base])
+
+    def lost_its_line(self, mailbox, token, start, end):
+        """Whether the message was taken out of the uid database in this time."""
+        base = self.base.get((mailbox, token))
+        return any(version.mailbox == mailbox and overlap(version, start, end)
+                   and base in [line[1] for line in version.removed]
+                   for version in self._by_kind[DatabaseVersion])
+
     def flag_was_written(self, change, flag, value):
         """Whether the program that acknowledged a change gave the flag this value in the store,
         or nobody can tell."""

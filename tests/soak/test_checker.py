@@ -92,6 +92,12 @@ DROPPING = database(10, IMAPD, removed=[(1, "1.a", "a", True)])
 SCAN = [IMAP_LOGIN, database(1, IMAPD, [(1, "1.a", "a")]), step(9.9, IMAPD, "lock", part="tmp"),
         step(9.95, COURIERFS, "rename"), DROPPING]
 
+# A Dovecot expunges a message, and so does somebody else.
+EXPUNGED_TWICE = [put("a"), put("b"), database(1, IMAPD, [(1, "1.a", "a"), (2, "2.b", "b")]),
+                  removal(9.9, "a", by="dovecot-imap@mount2#8"), removal(10, "a")]
+EXPUNGED_PROOF = [step(9.95, COURIERFS, "unlink"),
+                  database(10.02, COURIERFS, removed=[(1, "1.a", "a", False)])]
+
 VIOLATIONS = {
     "uid-reused": [put("a"), put("b", 15), listing(10, (1, "a")), removal(12, "a"),
                    listing(20, (1, "b"), by=COURIER)],
@@ -145,6 +151,11 @@ VIOLATIONS = {
     "came-back": [put("a"), listing(5, (1, "a")), removal(10, "a"), listing(20, (1, "a"))],
     "came-back after POP3": [put("a"), removal(10, "a", by=DOVECOT_POP, how="dele"),
                              listing(20, (1, "a"), by=COURIER)],
+    "came-back, a Dovecot on another node removed it, too, but others are behind it": [
+        *EXPUNGED_TWICE, *EXPUNGED_PROOF, listing(10.5, (1, "a"), (2, "b"))],
+    "came-back, a Dovecot on another node removed it, too, long ago": [
+        removal(9.9, "b", by=COURIER, acknowledged=False),
+        *EXPUNGED_TWICE, *EXPUNGED_PROOF, listing(14, (1, "a"), (2, "b"))],
     "twice": [put("a"), listing(20, (1, "a"), (2, "a"))],
     "twice in POP3": [put("a"), pop(20, ("U1", "a"), ("U2", "a"))],
     "content": [put("a"), listing(20, (1, "a", None, "other"))],
@@ -245,6 +256,12 @@ ARTEFACTS = {
     "courier-scan showed it twice": ([
         put("a"), *SCAN[:3], DROPPING, listing(11, (1, "a"), (2, "a"))],
         [step(9.95, COURIERFS, "rename")], []),
+    "dovecot-expunge": (
+        [*EXPUNGED_TWICE, removal(10, "b"), listing(10.5, (1, "a"), (2, "b"))],
+        [*EXPUNGED_PROOF, removal(9.9, "b", by=COURIER), step(9.95, COURIERFS, "unlink", "2.b"),
+         database(10.03, COURIERFS, removed=[(2, "2.b", "b", False)])],
+        [step(9.5, COURIERFS, "unlink"), step(9.95, COURIERFS, "unlink", "2.b"),
+         database(10.12, COURIERFS, removed=[(1, "1.a", "a", False)])]),
     "courier-listing": ([
         put("a"), IMAP_LOGIN, database(1, IMAPD, [(1, "1.a", "a")]),
         listing(20, by=COURIER, command="EXAMINE", read_only=True), listing(21, (1, "a"))],
