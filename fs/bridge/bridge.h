@@ -126,6 +126,24 @@ int control_utimens(struct control_file *file, const struct caller *caller,
 struct control_file *control_ref(struct control_file *file);
 void control_unref(struct control_file *file);
 
+/* ---- sizes ---------------------------------------------------------------------------------- */
+
+/* What became of one request. */
+struct sizes_proven {
+    size_t tried;   /* messages, in order of UID */
+    size_t read;    /* of these: their sizes are known now */
+    size_t left;    /* messages of this mailbox that were not tried */
+    uint64_t bytes; /* read */
+};
+
+/* Reads up to LIMIT messages of the mailbox at DIR whose sizes neither names nor dovecot-uidlist say, so
+ * that the list says them (sizes.c). Ask again until none is left. Nobody waits for it. 0, with nothing
+ * tried where there is no uid database; -EBUSY: all were read, but the lock is held and the list may not
+ * change: ask again; -ENOTDIR: no mailbox, or a converted one; -EOPNOTSUPP: there is no cache that would
+ * keep them; or another -errno. */
+int sizes_prove(struct bridge *bridge, const struct caller *caller, const struct place *dir,
+                size_t limit, struct sizes_proven *result_r);
+
 /* ---- messages ------------------------------------------------------------------------------- */
 
 /* MAILBOX is the mailbox's directory, not cur. */

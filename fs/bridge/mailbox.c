@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "bridge/aside.h"
+#include "bridge/sizes.h"
 
 /* What mailboxes that nobody uses may take together. */
 #define IDLE_BYTES ((size_t)64 << 20)
@@ -70,6 +71,7 @@ static void free_mailbox(struct mailbox *mailbox)
     buf_release(&mailbox->deleted);
     buf_release(&mailbox->acl_base);
     arrivals_forget(mailbox);
+    proven_sizes_release(&mailbox->proven);
     free(mailbox->refused);
     free(mailbox->path);
     pthread_mutex_destroy(&mailbox->mutex);
@@ -79,7 +81,8 @@ static void free_mailbox(struct mailbox *mailbox)
 /* Whether nobody but the mailbox itself knows its control files, and nothing waits to be done. */
 static bool is_idle(struct mailbox *mailbox)
 {
-    if (mailbox->active > 0 || mailbox->lock.held || mailbox->refused != NULL)
+    if (mailbox->active > 0 || mailbox->lock.held || mailbox->refused != NULL ||
+        sizes_are_being_proven(mailbox))
         return false;
     unsigned own = 0;
     for (int kind = 0; kind < CONTROL_KIND_COUNT; kind++) {
@@ -112,7 +115,8 @@ static size_t memory_of(const struct mailbox *mailbox)
                    mailbox->view.bases.slot_count * sizeof(uint32_t) + mailbox->cur.names.capacity +
                    mailbox->cur.capacity * sizeof(struct dir_entry) +
                    mailbox->keywords.capacity * sizeof(struct keyword_entry) +
-                   mailbox->keywords.names.capacity;
+                   mailbox->keywords.names.capacity +
+                   mailbox->proven.capacity * sizeof(struct proven_size);
     for (int kind = 0; kind < CONTROL_KIND_COUNT; kind++) {
         if (mailbox->file[kind] != NULL)
             bytes += mailbox->file[kind]->content.capacity;

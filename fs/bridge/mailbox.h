@@ -92,6 +92,21 @@ struct acl_source {
     struct signature signature;
 };
 
+/* Sizes that messages were read for, and that are not in the view yet (sizes.c). */
+struct proven_size {
+    uint32_t uid;
+    uint64_t size;
+};
+
+struct proven_sizes {
+    uint32_t uidvalidity;
+    uint32_t tried;          /* no message up to this UID is read again */
+    struct proven_size *all; /* ascending by UID */
+    size_t count;
+    size_t capacity;
+    int64_t asked_at; /* when more were asked for, in milliseconds of the monotonic clock */
+};
+
 struct mailbox {
     /* Protected by bridge.registry_mutex. */
     TAILQ_ENTRY(mailbox) by_use;
@@ -145,8 +160,9 @@ struct mailbox {
     struct signature entered_list; /* the size list when every message up to ... */
     uint32_t entered_uid;          /* ... this UID was in it */
     uint32_t unread_uid;           /* the last that could not be read for it; 0 = none */
-    char *refused;                 /* why the mailbox is refused; NULL = it is not */
-    uint32_t generation;           /* counts the generations made since the mailbox was loaded */
+    struct proven_sizes proven;
+    char *refused;       /* why the mailbox is refused; NULL = it is not */
+    uint32_t generation; /* counts the generations made since the mailbox was loaded */
     bool cache_asked;
     bool cache_outdated;
     time_t cache_due; /* when the cache gets it; 0 = not decided */
@@ -239,6 +255,8 @@ int uidlist_refresh(struct mailbox *mailbox);
 /* present.c: makes a new generation if the view's POP3 order is not Courier's. For a view that was
  * just refreshed. */
 int uidlist_settle_order(struct mailbox *mailbox);
+/* present.c: makes a new generation, which has the proven sizes. The lock is not held. */
+int uidlist_show_anew(struct mailbox *mailbox);
 
 /* One (UID, base name) that Dovecot, or the grant, wants to be so; keys as in the uidlist line. */
 struct uid_claim {

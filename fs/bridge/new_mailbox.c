@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "courier/keywords.h"
 #include "courier/uiddb.h"
+#include "dovecot/virtual_size.h"
 #include "store/file.h"
 #include "store/list.h"
 
@@ -33,8 +34,7 @@ struct new_mailbox {
     char host[256];
     int fd; /* of the message that is being written, or -1 */
     struct buf pending;
-    uint64_t size, lines_without_cr;
-    char last;
+    struct virtual_size size;
     time_t latest; /* the number in the last name */
     struct entered *entered;
     size_t count, capacity;
@@ -186,8 +186,7 @@ static int open_message(struct new_mailbox *mailbox)
     if (result < 0)
         return result;
     mailbox->fd = result;
-    mailbox->size = mailbox->lines_without_cr = 0;
-    mailbox->last = '\0';
+    mailbox->size = (struct virtual_size){0};
     return 0;
 }
 
@@ -196,12 +195,7 @@ int new_mailbox_write(struct new_mailbox *mailbox, struct span piece)
     int result = mailbox->fd < 0 ? open_message(mailbox) : 0;
     if (result < 0)
         return result;
-    for (size_t i = 0; i < piece.len; i++) {
-        char c = piece.text[i];
-        mailbox->lines_without_cr += c == '\n' && mailbox->last != '\r';
-        mailbox->last = c;
-    }
-    mailbox->size += piece.len;
+    virtual_size_add(&mailbox->size, piece.text, piece.len);
     buf_add_span(&mailbox->pending, piece);
     if (buf_error(&mailbox->pending) < 0)
         return -ENOMEM;
@@ -220,7 +214,7 @@ static int close_message(struct new_mailbox *mailbox, const struct new_message *
     entered->name = mailbox->names.len;
     buf_printf(&mailbox->names, "%jd.I%08zuP%ldT%jd.%s,S=%ju,W=%ju", (intmax_t)mailbox->latest,
                mailbox->count, (long)getpid(), (intmax_t)time(NULL), mailbox->host,
-               (uintmax_t)mailbox->size, (uintmax_t)(mailbox->size + mailbox->lines_without_cr));
+               (uintmax_t)mailbox->size.bytes, (uintmax_t)mailbox->size.size);
     entered->len = mailbox->names.len - entered->name;
     if (buf_error(&mailbox->names) < 0)
         return -ENOMEM;

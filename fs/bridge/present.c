@@ -34,18 +34,20 @@
  * administrator restored from a backup.
  *
  * W (the size that IMAP shows) is carried from one generation to the next, because a message file
- * never changes; it is lost with the cache, which costs Dovecot one reading of the message. S is
- * never shown: a wrong one is fatal, a right one gains nothing.
+ * never changes; it is lost with the cache, which costs Dovecot one reading of the message (or
+ * courierctl, see sizes.c). S is never shown: a wrong one is fatal, a right one gains nothing.
  *
  * Rejected: one inode number with changing text (all of the above); a new inode for each change
  * (Dovecot would read 6 MB for each new mail in a large folder); taking lines out as soon as
  * Courier does (its own scan misses files that are being renamed; see store/list.h). */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 #include "base/cleanup.h"
+#include "bridge/sizes.h"
 #include "bridge/sources.h"
 #include "courier/name.h"
 
@@ -122,6 +124,23 @@ static bool wants_own_uidl(struct line_maker *maker, uint32_t uid, struct span b
     return *wanted_r && !span_equal(buf_span(&maker->uidl), buf_span(&maker->format));
 }
 
+/* The message's size as it was shown so far, or as it was proven since. */
+static void add_size(const struct mailbox *mailbox, uint32_t uid, struct span base,
+                     struct buf *keys)
+{
+    struct uidlist_record before;
+    struct span shown;
+    uint64_t proven;
+    char digits[24];
+    if (view_find_base(&mailbox->view, base, &before) && before.uid == uid &&
+        uidlist_find_key(before.keys, 'W', &shown)) {
+        uidlist_add_key(keys, 0, 'W', shown);
+    } else if (proven_size_of(mailbox, uid, &proven)) {
+        snprintf(digits, sizeof(digits), "%" PRIu64, proven);
+        uidlist_add_key(keys, 0, 'W', span_of(digits));
+    }
+}
+
 /* Appends the message's line. ORDER 0 = none. */
 static void add_line(struct line_maker *maker, struct buf *out, uint32_t uid, struct span base,
                      uint32_t order)
@@ -144,10 +163,7 @@ static void add_line(struct line_maker *maker, struct buf *out, uint32_t uid, st
                uidlist_find_key(kept.keys, 'O', &value)) {
         uidlist_add_key(keys, 0, 'O', value);
     }
-    struct uidlist_record before;
-    if (view_find_base(&maker->mailbox->view, base, &before) && before.uid == uid &&
-        uidlist_find_key(before.keys, 'W', &value))
-        uidlist_add_key(keys, 0, 'W', value);
+    add_size(maker->mailbox, uid, base, keys);
     if (has_kept) {
         struct span rest = kept.keys;
         char key;
@@ -518,6 +534,18 @@ int uidlist_refresh(struct mailbox *mailbox)
         mailbox->seen = sources.seen;
         return 0;
     }
+    return uidlist_present(mailbox, &sources);
+}
+
+int uidlist_show_anew(struct mailbox *mailbox)
+{
+    SOURCES_AUTO sources;
+    int result = sources_load(mailbox, &sources);
+    if (result == 0 && !sources.present[SOURCE_UIDDB])
+        result = -ENOENT;
+    if (result < 0)
+        return result;
+    mailbox->view_outdated = true;
     return uidlist_present(mailbox, &sources);
 }
 

@@ -153,6 +153,10 @@ static void convert_account(struct migration *migration, const char *path)
 
 int ctl_convert(int argc, char **argv)
 {
-    struct migration migration = {.verb = "convert", .done = "converted", .work = convert_account};
+    struct migration migration = {.verb = "convert",
+                                  .done = "converted",
+                                  .same = "were so already",
+                                  .faults = "failed",
+                                  .work = convert_account};
     return migration_run(&migration, argc, argv, "no");
 }

@@ -8,6 +8,7 @@ void ctl_cannot(const char *what, const char *path, int error);
 int ctl_usage(const char *synopsis);
 
 int ctl_status(int argc, char **argv);
+int ctl_warm(int argc, char **argv);
 int ctl_survey(int argc, char **argv);
 int ctl_convert(int argc, char **argv);
 int ctl_revert(int argc, char **argv);

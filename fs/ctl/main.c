@@ -11,6 +11,9 @@ static const struct command {
     {"status", ctl_status,
      "status MOUNTPOINT   what the daemon there has done: counters, cache, locks,\n"
      "                      refused mailboxes (root only)\n"},
+    {"warm", ctl_warm,
+     "warm MOUNTPOINT [ACCOUNT...]\n"
+     "                      reads the sizes that Dovecot's POP3 server would ask for\n"},
     {"survey", ctl_survey,
      "survey STORE        what a migration will meet, and what blocks it; reads only\n"},
     {"convert", ctl_convert,

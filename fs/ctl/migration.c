@@ -382,11 +382,20 @@ static int report(struct migration *migration)
            migration->options.dry_run ? "would be: " : "", migration->finished_accounts,
            migration->accounts.count, atomic_load(&migration->mailboxes),
            atomic_load(&migration->messages), migration->done, atomic_load(&migration->unchanged),
-           migration->reads_only ? "agree" : "were so already", failures,
-           migration->reads_only ? "differences" : "failed");
+           migration->same, failures, migration->faults);
     if (interrupted != 0)
         fprintf(stderr, "courierctl: interrupted; start it again to go on\n");
     return failures > 0 || interrupted != 0 ? 1 : 0;
+}
+
+static int run_on_accounts(struct migration *migration)
+{
+    if (migration->check != NULL && migration->check(migration) < 0)
+        return 1;
+    if (select_accounts(migration) < 0)
+        return 1;
+    work_on_all(migration);
+    return report(migration);
 }
 
 static int run_with_bridge(struct migration *migration, const char *state_dir)
@@ -395,12 +404,7 @@ static int run_with_bridge(struct migration *migration, const char *state_dir)
     int result = bridge_init(&migration->store, &options, &migration->bridge);
     if (result < 0)
         return 1; /* it was logged */
-    result = select_accounts(migration);
-    int status = 1;
-    if (result == 0) {
-        work_on_all(migration);
-        status = report(migration);
-    }
+    int status = run_on_accounts(migration);
     bridge_free(migration->bridge);
     return status;
 }
@@ -413,6 +417,8 @@ static int run_with_store(struct migration *migration)
         ctl_cannot("open", migration->options.journal, result);
         return 1;
     }
+    if (migration->without_bridge)
+        return run_on_accounts(migration);
     if (migration->options.state_dir != NULL)
         buf_add_string(&state_dir, migration->options.state_dir);
     else

@@ -1,4 +1,4 @@
-/* The frame of convert, verify and revert: options, the accounts that are meant, several at a time,
+/* The frame of convert, verify, revert and warm: options, the accounts that are meant, several at a time,
  * the journal, progress on a terminal, and the report at the end. */
 #pragma once
 
@@ -14,7 +14,7 @@
 /* What was given on the command line. */
 struct migration_options {
     unsigned jobs;
-    double rate; /* mailboxes a second; 0 = as fast as it goes */
+    double rate; /* mailboxes a second (warm: messages); 0 = as fast as it goes */
     bool dry_run;
     bool overwrite;
     bool identity;         /* verify: only what nobody may ever change */
@@ -28,10 +28,14 @@ struct migration_options {
 
 struct migration {
     struct migration_options options;
-    const char *verb; /* "convert" */
-    const char *done; /* "converted" */
+    const char *verb;                          /* "convert" */
+    const char *done;                          /* "converted" */
+    const char *same;                          /* "were so already" */
+    const char *faults;                        /* "failed" */
+    int (*check)(struct migration *migration); /* may be NULL; -1: do nothing, it told why */
     void (*work)(struct migration *migration, const char *account);
-    bool reads_only; /* the store is opened so */
+    bool reads_only;     /* the store is opened so */
+    bool without_bridge; /* the store is a mount, whose daemon has one */
 
     struct store store;
     struct bridge *bridge;
@@ -58,7 +62,7 @@ int migration_run(struct migration *migration, int argc, char **argv, const char
  * 0 or -errno. */
 int migration_place(struct migration *migration, const char *path, struct caller *caller_r,
                     struct place *place_r);
-/* Waits until the rate allows one more mailbox. False if the run was interrupted: stop. */
+/* Waits until the rate allows one more. False if the run was interrupted: stop. */
 bool migration_pace(struct migration *migration);
 /* One line of the journal, and of standard output if it is not a terminal's progress: TEXT about PATH. */
 void migration_note(struct migration *migration, const char *path, const char *format, ...)

@@ -141,6 +141,10 @@ static void revert_account(struct migration *migration, const char *path)
 
 int ctl_revert(int argc, char **argv)
 {
-    struct migration migration = {.verb = "revert", .done = "reverted", .work = revert_account};
+    struct migration migration = {.verb = "revert",
+                                  .done = "reverted",
+                                  .same = "were so already",
+                                  .faults = "failed",
+                                  .work = revert_account};
     return migration_run(&migration, argc, argv, "");
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 #include "base/cleanup.h"
 #include "bridge/aside.h"
+#include "bridge/sizes.h"
 #include "courier/name.h"
 #include "ctl/survey_estimate.h"
 #include "dovecot/letters.h"
@@ -275,34 +276,12 @@ static void look_at_name(struct mailbox_survey *mailbox, const struct message *m
                       __builtin_popcount(letters));
 }
 
-/* What Dovecot would send: bytes, and one more for each LF without a CR before it. 0 or -errno. */
-static int read_virtual_size(struct store *store, const char *path, uint64_t *size_r)
-{
-    AUTO_FREE char *block = malloc(65536);
-    AUTO_FD fd = store_open(store, path, O_RDONLY | O_NONBLOCK, 0);
-    if (fd < 0 || block == NULL)
-        return fd < 0 ? fd : -ENOMEM;
-    char before = '\0';
-    off_t at = 0;
-    *size_r = 0;
-    for (;;) {
-        ssize_t got = store_pread(store, fd, block, 65536, at);
-        if (got <= 0)
-            return (int)got;
-        for (ssize_t i = 0; i < got; i++) {
-            *size_r += block[i] == '\n' && before != '\r';
-            before = block[i];
-        }
-        *size_r += (uint64_t)got;
-        at += got;
-    }
-}
-
 /* CLAIMED stands behind ",W=". */
 static void look_at_virtual_size(struct mailbox_survey *mailbox, const struct message *message,
                                  uint64_t claimed)
 {
-    uint64_t bytes = (uint64_t)message->st.st_size, real;
+    uint64_t bytes = (uint64_t)message->st.st_size;
+    struct virtual_size real;
     const char *name = message->name.text;
     if (claimed < bytes || claimed > 2 * bytes) {
         mailbox_tally(mailbox, FINDING_WRONG_W, message->part, name,
@@ -311,15 +290,15 @@ static void look_at_virtual_size(struct mailbox_survey *mailbox, const struct me
     }
     if (!mailbox->worker->survey->options->read_messages)
         return;
-    int error = read_virtual_size(mailbox->store, message->path, &real);
+    int error = message_read_size(mailbox->store, message->path, &real);
     if (error < 0) {
         message_cannot(mailbox, message, error);
         return;
     }
     mailbox->figures->messages_read++;
-    if (real != claimed)
+    if (real.size != claimed)
         mailbox_tally(mailbox, FINDING_WRONG_W, message->part, name,
-                      "says W=%" PRIu64 ", is %" PRIu64, claimed, real);
+                      "says W=%" PRIu64 ", is %" PRIu64, claimed, real.size);
 }
 
 static void look_at_sizes(struct mailbox_survey *mailbox, const struct message *message)

@@ -49,7 +49,11 @@ static void verify_account(struct migration *migration, const char *path)
 
 int ctl_verify(int argc, char **argv)
 {
-    struct migration migration = {
-        .verb = "verify", .done = "compared", .work = verify_account, .reads_only = true};
+    struct migration migration = {.verb = "verify",
+                                  .done = "compared",
+                                  .same = "agree",
+                                  .faults = "differences",
+                                  .work = verify_account,
+                                  .reads_only = true};
     return migration_run(&migration, argc, argv, "i");
 }

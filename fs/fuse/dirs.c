@@ -192,3 +192,22 @@ int dir_sync(struct fs *fs, const struct caller *caller, struct node *node, bool
         error = message_sync(fs->bridge, caller, &dir.mailbox);
     return error;
 }
+
+int dir_prove_sizes(struct fs *fs, const struct caller *caller, struct node *node,
+                    struct command_prove_sizes *command)
+{
+    if (command->limit < 1 || command->limit > COMMAND_MOST_MESSAGES)
+        return -EINVAL;
+    struct directory dir;
+    struct sizes_proven proven;
+    int error = directory_locate(fs, node, &dir);
+    if (error == 0)
+        error = sizes_prove(fs->bridge, caller, &dir.place, command->limit, &proven);
+    if (error != 0)
+        return error;
+    command->tried = (uint32_t)proven.tried;
+    command->read = (uint32_t)proven.read;
+    command->left = (uint32_t)proven.left;
+    command->bytes = proven.bytes;
+    return 0;
+}

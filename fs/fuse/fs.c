@@ -14,7 +14,7 @@ static const char *const request_names[REQUEST_COUNT] = {
     [REQUEST_FALLOCATE] = "fallocate", [REQUEST_OPENDIR] = "opendir",
     [REQUEST_READDIR] = "readdir",     [REQUEST_RELEASEDIR] = "releasedir",
     [REQUEST_FSYNCDIR] = "fsyncdir",   [REQUEST_STATFS] = "statfs",
-    [REQUEST_XATTR] = "xattr",
+    [REQUEST_XATTR] = "xattr",         [REQUEST_IOCTL] = "ioctl",
 };
 
 const char *fs_request_name(enum request request)

@@ -37,6 +37,7 @@ enum request {
     REQUEST_FSYNCDIR,
     REQUEST_STATFS,
     REQUEST_XATTR,
+    REQUEST_IOCTL,
     REQUEST_COUNT
 };
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "fuse/attr.h"
@@ -423,6 +424,28 @@ static void on_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
     reply(req, error);
 }
 
+static void on_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned command, void *arg,
+                     struct fuse_file_info *fi, unsigned flags, const void *in, size_t in_size,
+                     size_t out_size)
+{
+    (void)arg;
+    (void)fi;
+    struct caller caller;
+    struct command_prove_sizes prove;
+    int error = begin(req, REQUEST_IOCTL, &caller);
+    if (error == 0 && ((flags & FUSE_IOCTL_DIR) == 0 || command != COMMAND_PROVE_SIZES ||
+                       in_size != sizeof(prove) || out_size != sizeof(prove)))
+        error = -ENOTTY;
+    if (error == 0) {
+        memcpy(&prove, in, sizeof(prove));
+        error = dir_prove_sizes(fs_of(req), &caller, node_of(req, ino), &prove);
+    }
+    if (error != 0)
+        reply(req, error);
+    else
+        fuse_reply_ioctl(req, 0, &prove, sizeof(prove));
+}
+
 /* No getlk, setlk and flock: the kernel keeps locks itself, for this mount. No access: the mount
  * has default_permissions. */
 const struct fuse_lowlevel_ops request_ops = {
@@ -457,4 +480,5 @@ const struct fuse_lowlevel_ops request_ops = {
     .listxattr = on_listxattr,
     .setxattr = on_setxattr,
     .removexattr = on_removexattr,
+    .ioctl = on_ioctl,
 };
