@@ -22,6 +22,7 @@ PARTS = {
     "folders": serving.fast,
     "slow": serving.slow,
     "list": serving.many_folders,
+    "pop3": serving.first_pop3,
     "crowd": crowd.measure,
     "memory": memory.measure,
     "migration": migration.measure,

@@ -65,6 +65,28 @@ def slow(given, lab):
             for delay in (DELAYS_MS[1:2] if given.short else DELAYS_MS)]
 
 
+def first_pop3(given, lab):
+    """The first POP3 session ever, in a mailbox whose names say no sizes."""
+    size = 100 if given.short else 10_000
+    figures = Figures(f"{size:,} messages, no sizes in names, POP3", base="native")
+    source = make_source(lab, Shape(size, sizes_in_names=False), large=2000)
+    with ExitStack() as stack:
+        sides = [stack.enter_context(kind(lab, source)) for kind in (Native, Courierfs)]
+        for number in range(given.rounds):
+            for prepare in (False, True):
+                for side in sides if number % 2 == 0 else sides[::-1]:
+                    side.forget_all()
+                    if prepare:
+                        side.warm()
+                    visit = Visit(side, size, number)
+                    operations.pop3_first(visit)
+                    name = "first ever" + ", warmed" * prepare
+                    figures.add(name, side.name, visit.seconds)
+                    figures.set_counts(name, side.name, visit.counts)
+            given.say(f"{figures.title}, round {number + 1} of {given.rounds}")
+    return [figures]
+
+
 def many_folders(given, lab):
     """LIST of an account with many folders."""
     count = 20 if given.short else 1_000

@@ -22,7 +22,7 @@ from servers.conversion import Ctl
 from servers.courier import Courier
 from servers.dovecot import Dovecot
 from servers.lab import BUILD, MAIL_GID, MAIL_UID, mounts_below, wait_until
-from servers.mount import Mount
+from servers.mount import COURIERCTL, Mount
 from servers.store import Store
 
 from bench.stores import maildir_of
@@ -111,6 +111,13 @@ class Side:
     def forget_index(self):
         """What the server remembers besides the store's own files."""
 
+    def forget_all(self):
+        """As if the server had never been here."""
+        self.forget_index()
+
+    def warm(self):
+        """What an administrator can do before the first client comes."""
+
 
 class _DovecotSide(Side):
     dovecot = None
@@ -197,6 +204,15 @@ class Courierfs(_DovecotSide):
                                          if kind == "request" and name != "forget"),
             "calls on the store": sum(n for (kind, _), n in found.items() if kind == "store"),
         } | {f"{kind} {name}": number for (kind, name), number in found.items()}
+
+    def forget_all(self):
+        super().forget_all()
+        self.mount.remount(forget=True)
+
+    def warm(self):
+        done = self.lab.run([COURIERCTL, "warm", self.mount.point])
+        if done.returncode != 0:
+            raise RuntimeError(f"courierctl warm: {done.stderr.decode()}")
 
     def __exit__(self, kind, *rest):
         self.mount.stop()
