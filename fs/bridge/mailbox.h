@@ -156,10 +156,10 @@ struct mailbox {
     struct acl_source acl_told;   /* the file that could not be read, and was said so */
     struct buf acl_base;          /* what it was when file[CONTROL_ACL_LOCK] was made */
     bool used_by_pop3;
-    bool order_unsure;             /* lines were appended since the POP3 order was last compared */
-    struct signature entered_list; /* the size list when every message up to ... */
-    uint32_t entered_uid;          /* ... this UID was in it */
-    uint32_t unread_uid;           /* the last that could not be read for it; 0 = none */
+    bool order_unsure;     /* lines were appended since the POP3 order was last compared */
+    uint64_t entered_list; /* hash of the size list when every message up to ... */
+    uint32_t entered_uid;  /* ... this UID was in it */
+    uint32_t unread_uid;   /* the last that could not be read for it; 0 = none */
     struct proven_sizes proven;
     char *refused;       /* why the mailbox is refused; NULL = it is not */
     uint32_t generation; /* counts the generations made since the mailbox was loaded */

@@ -50,6 +50,7 @@
 #define WRONG_GUESSES 3
 /* More messages than a login of Courier's commonly meets anew; few enough never to run out of them. */
 #define NUMBERS_LEFT_OUT 100
+#define NOT_IN_USE 2
 
 bool pop3_is_caller(struct mailbox *mailbox, const struct caller *caller)
 {
@@ -133,6 +134,9 @@ struct edition {
     struct buf old_text; /* as it was read; the entries point into it */
     struct stat old_st;
     bool old_present;
+    bool old_settled;    /* another file cannot look as this one did when it was read */
+    uint64_t old_hash;   /* of the text; 0 if there is none */
+    uint32_t entered_to; /* every message up to this UID is in it */
     struct sizelist list;
     struct base_map names;
     /* New entries point into the names of these. */
@@ -160,6 +164,11 @@ static void edition_release(struct edition *edition)
 
 #define EDITION_AUTO __attribute__((cleanup(edition_release))) struct edition
 
+static uint64_t hash_of(const struct buf *text)
+{
+    return XXH3_64bits(text->data == NULL ? "" : text->data, text->len);
+}
+
 static struct span entry_base(const void *owner, uint32_t position)
 {
     const struct sizelist *list = owner;
@@ -172,6 +181,12 @@ static int read_edition(struct mailbox *mailbox, struct edition *edition)
     int result =
         home_read(mailbox, source_name(SOURCE_SIZELIST), &edition->old_text, &edition->old_st);
     edition->old_present = result == 0;
+    if (result == 0) {
+        struct signature signature = signature_of_stat(&edition->old_st);
+        signature_settle(&signature, lock_store_time(mailbox));
+        edition->old_settled = signature.settled;
+        edition->old_hash = hash_of(&edition->old_text);
+    }
     if (result == -ENOENT)
         result = 0;
     if (result == 0 && edition->old_present && edition->old_text.len > 0) {
@@ -309,7 +324,8 @@ static int enter(const struct mailbox *mailbox, struct edition *edition,
 static int complete(const struct mailbox *mailbox, struct edition *edition)
 {
     int result = 0;
-    for (size_t i = 0; i < mailbox->view.count && result == 0; i++) {
+    size_t from = view_position_above(&mailbox->view, edition->entered_to);
+    for (size_t i = from; i < mailbox->view.count && result == 0; i++) {
         struct uidlist_record record = view_record_at(&mailbox->view, i);
         if (base_map_find(&edition->names, record.base) == BASE_MAP_NONE)
             result = enter(mailbox, edition, &record);
@@ -317,10 +333,17 @@ static int complete(const struct mailbox *mailbox, struct edition *edition)
     return result;
 }
 
-static bool is_same_text(struct store *store, const char *path, const struct edition *edition)
+/* Whether the list at PATH is the one that was read. Courier never changes a list, it makes a new file;
+ * and a rename changes a file's ctime, which is therefore not asked. */
+static bool is_same_list(struct store *store, const char *path, const struct edition *edition)
 {
-    BUF_AUTO text = BUF_EMPTY;
+    const struct stat *old = &edition->old_st;
     struct stat st;
+    if (edition->old_settled && store_stat_now(store, path, &st) == 0 && st.st_dev == old->st_dev &&
+        st.st_ino == old->st_ino && st.st_size == old->st_size &&
+        st.st_mtim.tv_sec == old->st_mtim.tv_sec && st.st_mtim.tv_nsec == old->st_mtim.tv_nsec)
+        return true;
+    BUF_AUTO text = BUF_EMPTY;
     return store_read_file(store, path, LIST_LIMIT, &text, &st) == 0 &&
            span_equal(buf_span(&text), buf_span(&edition->old_text));
 }
@@ -339,7 +362,7 @@ static int exchange(struct mailbox *mailbox, struct draft *draft, const struct e
         result = store_link(home, draft->path.data, path.data);
         return result == -EEXIST ? -EAGAIN : result;
     }
-    if (!is_same_text(home, path.data, edition))
+    if (!is_same_list(home, path.data, edition))
         return -EAGAIN;
     if (mailbox->bridge->cannot_exchange)
         return draft_install(home, draft, mailbox->path, path.data);
@@ -352,32 +375,29 @@ static int exchange(struct mailbox *mailbox, struct draft *draft, const struct e
         return -EAGAIN;
     if (result < 0)
         return result;
-    if (!is_same_text(home, draft->path.data, edition)) {
+    if (!is_same_list(home, draft->path.data, edition)) {
         result = store_rename(home, draft->path.data, path.data, RENAME_EXCHANGE);
         return result < 0 ? result : -EAGAIN;
     }
     return store_sync_directory(home, mailbox->path);
 }
 
-static uint64_t hash_of(const struct buf *text)
-{
-    return XXH3_64bits(text->data == NULL ? "" : text->data, text->len);
-}
-
-/* One attempt. 0: done, or nothing to do; -EAGAIN: Courier was quicker; 1: the list is not the one that
- * the view was made of. */
+/* One attempt. 0: every message is in the list (but unread ones); NOT_IN_USE: nothing was done, the list is
+ * of a Courier that nobody here knows, or nobody uses POP3; 1: nothing was done, the list is not the one
+ * that the view was made of; -EAGAIN: Courier was quicker. */
 static int attempt(struct mailbox *mailbox)
 {
     EDITION_AUTO edition = {.listings = 0};
     int result = read_edition(mailbox, &edition);
     if (result <= 0)
-        return result;
-    uint64_t hash = edition.old_present ? hash_of(&edition.old_text) : 0;
-    if (hash != mailbox->seen.hash[SOURCE_SIZELIST])
+        return result < 0 ? result : NOT_IN_USE;
+    if (edition.old_hash != mailbox->seen.hash[SOURCE_SIZELIST])
         return 1;
+    if (edition.old_present && edition.old_hash == mailbox->entered_list)
+        edition.entered_to = mailbox->entered_uid;
     bool in_use = edition.list.count > 0 || mailbox->used_by_pop3;
     if (!in_use)
-        return 0;
+        return NOT_IN_USE;
     if (edition.list.uidvalidity == 0)
         edition.list.uidvalidity = (uint64_t)time(NULL);
     result = complete(mailbox, &edition);
@@ -409,22 +429,20 @@ int pop3_enter_messages(struct mailbox *mailbox)
     const struct view *view = &mailbox->view;
     if (!mailbox_is_inbox(mailbox) || view->count == 0)
         return 0;
+    if (mailbox->seen.hash[SOURCE_SIZELIST] == 0 && !mailbox->used_by_pop3)
+        return 0;
     uint32_t last_uid = view->records[view->count - 1].uid;
-    struct signature now;
-    int result = home_signature(mailbox, source_name(SOURCE_SIZELIST), &now);
-    if (result < 0)
-        return result;
-    if (!now.present && !mailbox->used_by_pop3)
+    if (mailbox->entered_uid == last_uid && mailbox->entered_list != 0 &&
+        mailbox->entered_list == mailbox->seen.hash[SOURCE_SIZELIST])
         return 0;
-    if (mailbox->entered_uid == last_uid && signature_unchanged(&mailbox->entered_list, &now))
-        return 0;
-    result = -EAGAIN;
+    int result = -EAGAIN;
     for (int i = 0; i < ATTEMPTS && result == -EAGAIN; i++)
         result = attempt(mailbox);
     if (result < 0)
         log_error("cannot replace '%s/courierpop3dsizelist': %s", mailbox->path, strerror(-result));
     if (result != 0)
-        return result;
+        return result == NOT_IN_USE ? 0 : result;
     mailbox->entered_uid = mailbox->unread_uid == 0 ? last_uid : 0;
-    return home_signature(mailbox, source_name(SOURCE_SIZELIST), &mailbox->entered_list);
+    mailbox->entered_list = mailbox->seen.hash[SOURCE_SIZELIST];
+    return 0;
 }

@@ -435,6 +435,7 @@ static int new_generation(struct line_maker *maker, struct mailbox *mailbox, uin
     }
     mailbox_set_file(mailbox, CONTROL_UIDLIST, file);
     mailbox->order_unsure = !maker->sources->present[SOURCE_SIZELIST];
+    mailbox->entered_uid = 0; /* it may have messages below the last */
     mailbox->generation++;
     atomic_fetch_add(&mailbox->bridge->generations_made, 1);
     return 0;

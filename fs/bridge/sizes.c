@@ -145,9 +145,7 @@ static int choose(const struct mailbox *mailbox, size_t limit, struct batch *bat
     batch->all = calloc(limit, sizeof(*batch->all));
     if (batch->all == NULL)
         return -ENOMEM;
-    for (size_t i = 0; i < view->count; i++) {
-        if (view->records[i].uid <= mailbox->proven.tried)
-            continue;
+    for (size_t i = view_position_above(view, mailbox->proven.tried); i < view->count; i++) {
         struct uidlist_record record = view_record_at(view, i);
         if (!lacks_size(&record))
             continue;

@@ -104,20 +104,26 @@ bool view_find_base(const struct view *view, struct span base, struct uidlist_re
     return true;
 }
 
-bool view_find_uid(const struct view *view, uint32_t uid, struct uidlist_record *record_r)
+size_t view_position_above(const struct view *view, uint32_t uid)
 {
     size_t low = 0;
     size_t high = view->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (view->records[middle].uid < uid)
+        if (view->records[middle].uid <= uid)
             low = middle + 1;
         else
             high = middle;
     }
-    if (low == view->count || view->records[low].uid != uid)
+    return low;
+}
+
+bool view_find_uid(const struct view *view, uint32_t uid, struct uidlist_record *record_r)
+{
+    size_t above = view_position_above(view, uid);
+    if (above == 0 || view->records[above - 1].uid != uid)
         return false;
-    *record_r = view_record_at(view, low);
+    *record_r = view_record_at(view, above - 1);
     return true;
 }
 

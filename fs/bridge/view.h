@@ -34,5 +34,7 @@ struct uidlist_record view_record_at(const struct view *view, size_t position);
 /* The newest record with this base name; false if there is none. */
 bool view_find_base(const struct view *view, struct span base, struct uidlist_record *record_r);
 bool view_find_uid(const struct view *view, uint32_t uid, struct uidlist_record *record_r);
+/* The first record with a UID above UID; view->count if there is none. */
+size_t view_position_above(const struct view *view, uint32_t uid);
 /* The UID that comes next by what this text says. */
 uint32_t view_implied_next(const struct view *view);

@@ -129,3 +129,26 @@ def test_uidls_survive_the_state_directory(site):
     with site.dovecot.pop3(DAN) as pop3:
         assert pop3.uidls() == uidls
     assert [uidl for uidl, _ in site.agree(DAN).pop3] == uidls
+
+
+def test_a_list_without_entries(site):
+    """A POP3 client once took all mail away. New mail is seen by IMAP first, then by both POP3s."""
+    maildir = site.store.maildir(CEM)
+    with site.courier.pop3(maildir) as pop3:
+        for number in range(1, len(pop3.uidls()) + 1):
+            pop3.dele(number)
+    edit(maildir / SIZE_LIST, lambda text: text[:text.index(b"\n") + 1])
+    assert SizeList.read(maildir).uidls == {}
+    deliver(maildir, letter(1))
+    deliver(maildir, letter(2))
+    for _ in range(2):
+        with site.dovecot.imap(CEM) as imap:
+            imap.select("INBOX")
+            assert len(imap.uids()) == 2
+    shown, _ = retrieve_all(site.dovecot.pop3(CEM))
+    assert retrieve_all(site.courier.pop3(maildir))[0] == shown
+    deliver(maildir, letter(3))
+    first, _ = retrieve_all(site.courier.pop3(maildir))
+    assert first[:2] == shown
+    assert retrieve_all(site.dovecot.pop3(CEM))[0] == first
+    site.agree(CEM)
