@@ -110,14 +110,14 @@ int arrivals_record(struct mailbox *mailbox, const struct caller *caller)
     bool is_owner = mailbox->lock.held && mailbox->lock.pid == caller->pid;
     if (mailbox->arrival_count == 0 || !is_owner || mailbox->view.text == NULL)
         return 0;
-    SOURCES_AUTO sources;
+    SOURCES_AUTO sources = NULL;
     int result = sources_load(mailbox, &sources);
     AUTO_FREE struct uid_claim *claims = NULL;
     if (result == 0)
         result = claim_arrivals(mailbox, view_implied_next(&mailbox->view), &claims);
     struct uid_outcome outcome;
     if (result == 0)
-        result = uids_record_in(mailbox, &sources, claims, mailbox->arrival_count, 0, &outcome);
+        result = uids_record_in(mailbox, sources, claims, mailbox->arrival_count, 0, &outcome);
     arrivals_forget(mailbox);
     return result;
 }

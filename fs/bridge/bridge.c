@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "bridge/held_locks.h"
 #include "bridge/mailbox.h"
+#include "bridge/sources.h"
 #include "store/lock.h"
 
 #define HOUSEKEEPING_SECONDS 1
@@ -51,6 +52,7 @@ static void keep_house(struct bridge *bridge, bool ending)
         else
             lock_housekeeping(all[i], time(NULL));
         view_remember(all[i], ending);
+        sources_forget(all[i], ending);
         pthread_mutex_unlock(&all[i]->mutex);
         caller_become_daemon();
     }

@@ -586,10 +586,10 @@ int mailbox_before_rename(struct bridge *bridge, const struct caller *caller,
     if (result < 0)
         return result == -ENOTDIR ? 0 : result;
     if (!mailbox->converted && !bridge->store->read_only) {
-        SOURCES_AUTO sources;
+        SOURCES_AUTO sources = NULL;
         result = sources_load(mailbox, &sources);
-        if (result == 0 && sources.present[SOURCE_UIDDB])
-            result = keys_fix_guid(mailbox, &sources);
+        if (result == 0 && sources->present[SOURCE_UIDDB])
+            result = keys_fix_guid(mailbox, sources);
     }
     mailbox_leave(mailbox);
     return result;

@@ -276,6 +276,7 @@ static int complete_cur(struct mailbox *mailbox, struct sources *sources, const 
     if (!sources->present[SOURCE_UIDDB])
         begin_uiddb(mailbox, &sources->db);
     log_repairs(mailbox, &sources->db);
+    sources->must_write |= sources->db.ambiguous_count > 0;
     result = settle_ambiguous(mailbox, &sources->db, cur);
     AUTO_FREE struct uid_claim *claims = NULL;
     size_t count = 0;
@@ -362,7 +363,7 @@ int grant_prepare(struct mailbox *mailbox, const struct caller *caller)
         mailbox->cache_asked = true;
         view_recall(mailbox);
     }
-    SOURCES_AUTO sources = {0};
+    SOURCES_AUTO sources = NULL;
     DIR_LIST_AUTO cur = DIR_LIST_EMPTY; /* holds the names that the sources come to point to */
     /* NFS may remember that there was no uid database, which another server has made since; or that
      * there was one, which courierctl has set aside. */
@@ -371,14 +372,15 @@ int grant_prepare(struct mailbox *mailbox, const struct caller *caller)
         result = -EEXIST;
     if (result == 0)
         result = sources_load(mailbox, &sources);
-    if (result == 0 && sources.present[SOURCE_UIDDB])
-        raise_next(mailbox, &sources);
+    if (result == 0 && sources->present[SOURCE_UIDDB])
+        raise_next(mailbox, sources);
     if (result == 0)
-        result = give_uids(mailbox, &sources, &cur);
+        result = give_uids(mailbox, sources, &cur);
     if (result == 0)
-        result = uidlist_present(mailbox, &sources);
+        result = uidlist_present(mailbox, sources);
     mailbox->lock.first_next = view_implied_next(&mailbox->view);
-    mailbox->lock.uiddb_hash = sources.seen.hash[SOURCE_UIDDB];
+    mailbox->lock.uiddb_hash = sources == NULL ? 0 : sources->seen.hash[SOURCE_UIDDB];
+    sources_give_back(&sources);
     if (result == 0)
         result = keywords_at_grant(mailbox);
     if (result == 0)

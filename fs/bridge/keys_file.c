@@ -95,6 +95,7 @@ static int write_keys(struct mailbox *mailbox, struct sources *sources, const st
                               : sources->present[SOURCE_UIDDB] ? &sources->st[SOURCE_UIDDB]
                                                                : NULL;
     result = home_replace(mailbox, KEYS_FILE, buf_span(&out), like, NULL, NULL, NULL);
+    sources->parsed[SOURCE_KEYS] = false;
     if (result == 0) /* read again, and seen as changed, at the next refresh */
         sources->seen.hash[SOURCE_KEYS] = 0;
     return result;
@@ -167,6 +168,7 @@ int keys_record_guid(struct mailbox *mailbox, struct sources *sources, struct sp
     sources_guid(mailbox, sources, now);
     if (span_equals(guid, now))
         return 0;
+    sources->parsed[SOURCE_KEYS] = false;
     memcpy(sources->keys.guid, guid.text, UIDLIST_GUID_LEN);
     sources->keys.guid[UIDLIST_GUID_LEN] = '\0';
     sources->keys.uidvalidity = sources->db.uidvalidity;

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "bridge/aside.h"
 #include "bridge/sizes.h"
+#include "bridge/sources.h"
 
 /* What mailboxes that nobody uses may take together. */
 #define IDLE_BYTES ((size_t)64 << 20)
@@ -72,6 +73,7 @@ static void free_mailbox(struct mailbox *mailbox)
     buf_release(&mailbox->acl_base);
     arrivals_forget(mailbox);
     proven_sizes_release(&mailbox->proven);
+    sources_free(mailbox->sources);
     free(mailbox->refused);
     free(mailbox->path);
     pthread_mutex_destroy(&mailbox->mutex);
@@ -116,7 +118,8 @@ static size_t memory_of(const struct mailbox *mailbox)
                    mailbox->cur.capacity * sizeof(struct dir_entry) +
                    mailbox->keywords.capacity * sizeof(struct keyword_entry) +
                    mailbox->keywords.names.capacity +
-                   mailbox->proven.capacity * sizeof(struct proven_size);
+                   mailbox->proven.capacity * sizeof(struct proven_size) +
+                   sources_memory(mailbox->sources);
     for (int kind = 0; kind < CONTROL_KIND_COUNT; kind++) {
         if (mailbox->file[kind] != NULL)
             bytes += mailbox->file[kind]->content.capacity;

@@ -107,6 +107,8 @@ struct proven_sizes {
     int64_t asked_at; /* when more were asked for, in milliseconds of the monotonic clock */
 };
 
+struct sources;
+
 struct mailbox {
     /* Protected by bridge.registry_mutex. */
     TAILQ_ENTRY(mailbox) by_use;
@@ -132,6 +134,8 @@ struct mailbox {
     bool recalled;      /* the view comes from the cache and was not shown on this mount yet */
     bool view_outdated; /* a fresh generation must be shown whatever the sources say */
     struct sources_seen seen;
+    struct sources *sources;     /* what was parsed last, see sources.h; NULL = nothing */
+    int64_t sources_used_at;     /* in milliseconds of the monotonic clock */
     uint64_t told[SOURCE_COUNT]; /* hash of the content whose damage was logged */
     uint32_t highest_next;       /* high-water mark of N under view.uidvalidity */
     struct held_lock lock;

@@ -522,48 +522,48 @@ int uidlist_refresh(struct mailbox *mailbox)
         if (result < 0 || (!changed && !mailbox->recalled))
             return result;
     }
-    SOURCES_AUTO sources;
+    SOURCES_AUTO sources = NULL;
     int result = sources_load(mailbox, &sources);
     if (result < 0)
         return result;
-    if (!sources.present[SOURCE_UIDDB]) {
+    if (!sources->present[SOURCE_UIDDB]) {
         mailbox_set_file(mailbox, CONTROL_UIDLIST, NULL);
         mailbox_forget_view(mailbox);
         return -ENOENT;
     }
-    if (has_view && !mailbox->recalled && same_content(mailbox, &sources)) {
-        mailbox->seen = sources.seen;
+    if (has_view && !mailbox->recalled && same_content(mailbox, sources)) {
+        mailbox->seen = sources->seen;
         return 0;
     }
-    return uidlist_present(mailbox, &sources);
+    return uidlist_present(mailbox, sources);
 }
 
 int uidlist_show_anew(struct mailbox *mailbox)
 {
-    SOURCES_AUTO sources;
+    SOURCES_AUTO sources = NULL;
     int result = sources_load(mailbox, &sources);
-    if (result == 0 && !sources.present[SOURCE_UIDDB])
+    if (result == 0 && !sources->present[SOURCE_UIDDB])
         result = -ENOENT;
     if (result < 0)
         return result;
     mailbox->view_outdated = true;
-    return uidlist_present(mailbox, &sources);
+    return uidlist_present(mailbox, sources);
 }
 
 int uidlist_settle_order(struct mailbox *mailbox)
 {
-    SOURCES_AUTO sources;
+    SOURCES_AUTO sources = NULL;
     int result = sources_load(mailbox, &sources);
     bool agrees = true;
-    if (result == 0 && sources.present[SOURCE_UIDDB] && sources.present[SOURCE_SIZELIST])
-        result = shown_order_agrees(mailbox, &sources, &agrees);
+    if (result == 0 && sources->present[SOURCE_UIDDB] && sources->present[SOURCE_SIZELIST])
+        result = shown_order_agrees(mailbox, sources, &agrees);
     if (result < 0)
         return result;
     mailbox->order_unsure = false;
     if (agrees)
         return 0;
     mailbox->view_outdated = true;
-    return uidlist_present(mailbox, &sources);
+    return uidlist_present(mailbox, sources);
 }
 
 #define SETTLING_ATTEMPTS 10
@@ -574,10 +574,10 @@ int uidlist_settle_uidls(struct mailbox *mailbox)
         int result = pop3_enter_messages(mailbox);
         if (result <= 0)
             return result;
-        SOURCES_AUTO sources;
+        SOURCES_AUTO sources = NULL;
         result = sources_load(mailbox, &sources);
-        if (result == 0 && sources.present[SOURCE_UIDDB])
-            result = uidlist_present(mailbox, &sources);
+        if (result == 0 && sources->present[SOURCE_UIDDB])
+            result = uidlist_present(mailbox, sources);
         if (result < 0)
             return result;
     }

@@ -187,11 +187,16 @@ int uiddb_commit(struct mailbox *mailbox, struct sources *sources)
                           check_before_commit, sources, &st);
     if (result < 0)
         return result;
-    sources->present[SOURCE_UIDDB] = true;
+    uiddb_point_into(&sources->db, buf_span(&text));
+    buf_release(&sources->text[SOURCE_UIDDB]);
+    sources->text[SOURCE_UIDDB] = text;
+    text = BUF_EMPTY;
+    sources->present[SOURCE_UIDDB] = sources->parsed[SOURCE_UIDDB] = true;
+    sources->must_write = false;
     sources->st[SOURCE_UIDDB] = st;
     sources->seen.signature[SOURCE_UIDDB] = signature_of_stat(&st);
-    sources->seen.hash[SOURCE_UIDDB] = XXH3_64bits(text.data, text.len);
-    sources->db.repairs = 0;
+    sources->seen.hash[SOURCE_UIDDB] =
+        XXH3_64bits(sources->text[SOURCE_UIDDB].data, sources->text[SOURCE_UIDDB].len);
     /* The others of the sources may be newer than the view. */
     mailbox->seen.signature[SOURCE_UIDDB] = sources->seen.signature[SOURCE_UIDDB];
     mailbox->seen.hash[SOURCE_UIDDB] = sources->seen.hash[SOURCE_UIDDB];
@@ -217,21 +222,20 @@ int uids_record_in(struct mailbox *mailbox, struct sources *sources, const struc
     struct uiddb *db = &sources->db;
     struct claims_merged merge;
     int result = claims_merge(mailbox, db, claims, count, &merge);
+    bool raise = uidnext_floor > db->uidnext && uidnext_floor <= UIDDB_HIGHEST_UID + 1;
+    if (result < 0 || merge.added > 0 || merge.moved > 0 || raise)
+        sources->must_write = true;
     if (result < 0)
         return result;
     outcome_r->refused = merge.refused;
-    bool raise = uidnext_floor > db->uidnext && uidnext_floor <= UIDDB_HIGHEST_UID + 1;
     if (raise)
         db->uidnext = uidnext_floor;
     if (merge.added > 0)
         result = claims_move_to_cur(mailbox, claims, count);
     if (result == 0)
         result = keys_record(mailbox, sources, claims, count);
-    if (result == 0 &&
-        (merge.added > 0 || merge.moved > 0 || raise || !sources->present[SOURCE_UIDDB] ||
-         sources->must_write || db->repairs != 0)) {
+    if (result == 0 && (sources->must_write || !sources->present[SOURCE_UIDDB] || db->repairs != 0))
         result = uiddb_commit(mailbox, sources);
-    }
     if (result < 0)
         return result;
     outcome_r->recorded = merge.added + merge.moved;
@@ -323,13 +327,13 @@ int uidlist_record_pending(struct mailbox *mailbox)
     size_t count = 0;
     bool sound;
     int result = parse_claims(mailbox, lines, &claims, &count, &sound);
-    SOURCES_AUTO sources;
+    SOURCES_AUTO sources = NULL;
     int loaded = sources_load(mailbox, &sources);
     struct uid_outcome outcome = {0};
     if (result == 0)
         result = loaded;
     if (result == 0)
-        result = uids_record_in(mailbox, &sources, claims, count, 0, &outcome);
+        result = uids_record_in(mailbox, sources, claims, count, 0, &outcome);
     if (result == 0)
         result = buf_reserve(&file->content, file->content.len + lines.len);
     if (result < 0) {
@@ -386,27 +390,27 @@ static int record_whole_list(struct mailbox *mailbox, struct span text, bool *ag
     *next_r = next_after(claims, count);
     if (header.uidnext > *next_r)
         *next_r = header.uidnext;
-    SOURCES_AUTO sources;
+    SOURCES_AUTO sources = NULL;
     result = sources_load(mailbox, &sources);
     if (result < 0)
         return result;
-    if (header.uidvalidity != sources.db.uidvalidity) {
-        if (!may_take_uidvalidity(&sources.db)) {
+    if (header.uidvalidity != sources->db.uidvalidity) {
+        if (!may_take_uidvalidity(&sources->db)) {
             log_warning("'%s': refused UIDVALIDITY %u: it is %u", mailbox->path, header.uidvalidity,
-                        sources.db.uidvalidity);
+                        sources->db.uidvalidity);
             *agrees_r = false;
             return 0;
         }
-        sources.db.uidvalidity = header.uidvalidity;
-        sources.must_write = true;
+        sources->db.uidvalidity = header.uidvalidity;
+        sources->must_write = true;
     }
     struct uid_outcome outcome;
-    result = uids_record_in(mailbox, &sources, claims, count, header.uidnext, &outcome);
+    result = uids_record_in(mailbox, sources, claims, count, header.uidnext, &outcome);
     *agrees_r = sound;
     if (result == 0 && outcome.refused > 0)
         result = -EIO;
     if (result == 0 && header.guid.len > 0)
-        result = keys_record_guid(mailbox, &sources, header.guid);
+        result = keys_record_guid(mailbox, sources, header.guid);
     return result;
 }
 

@@ -203,12 +203,14 @@ static bool has_uid(const void *arg, struct span base)
 static int record_keys(struct mailbox *mailbox, struct reversal *done)
 {
     const struct view *view = &mailbox->view;
-    SOURCES_AUTO sources;
+    SOURCES_AUTO sources = NULL;
     AUTO_FREE struct uid_claim *claims = calloc(view->count + 1, sizeof(*claims));
     int result = sources_load(mailbox, &sources);
     if (result == 0 && claims == NULL)
         result = -ENOMEM;
-    for (size_t i = 0; result == 0 && i < view->count; i++) {
+    if (result < 0)
+        return result;
+    for (size_t i = 0; i < view->count; i++) {
         const struct uidlist_record record = view_record_at(view, i);
         struct sizelist_entry entry;
         struct span uidl;
@@ -217,13 +219,13 @@ static int record_keys(struct mailbox *mailbox, struct reversal *done)
         if (mailbox_is_inbox(mailbox) && uidlist_find_key(record.keys, 'P', &uidl))
             done->foreign_uidls += !sizelist_uidl_to_pair(uidl, record.base, &entry.n, &entry.uidv);
     }
-    sources.db.uidvalidity = view->uidvalidity;
-    sources.db.uidnext = done->uidnext;
+    sources->db.uidvalidity = view->uidvalidity;
+    sources->db.uidnext = done->uidnext;
+    sources->must_write = true; /* though it is not written from here */
+    result = keys_record(mailbox, sources, claims, view->count);
     if (result == 0)
-        result = keys_record(mailbox, &sources, claims, view->count);
-    if (result == 0)
-        result = keys_record_guid(mailbox, &sources, span_of(view->guid));
-    mailbox->seen = sources.seen;
+        result = keys_record_guid(mailbox, sources, span_of(view->guid));
+    mailbox->seen = sources->seen;
     mailbox->used_by_pop3 = mailbox_is_inbox(mailbox);
     if (result == 0)
         result = pop3_enter_messages(mailbox);

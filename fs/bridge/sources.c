@@ -2,11 +2,16 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "courier/name.h"
+
+/* What was parsed is kept so long for whoever asks next. */
+#define KEPT_MILLISECONDS 3000
 
 const char *source_name(enum source_kind kind)
 {
@@ -102,30 +107,67 @@ static int parse_source(struct mailbox *mailbox, struct sources *sources, enum s
     return result;
 }
 
-static int load_source(struct mailbox *mailbox, struct sources *sources, enum source_kind kind)
+static void forget_parsed(struct sources *sources, enum source_kind kind)
 {
-    struct buf *text = &sources->text[kind];
-    int result = home_read(mailbox, source_name(kind), text, &sources->st[kind]);
-    if (result == -ENOENT) {
-        sources->seen.signature[kind] = SIGNATURE_ABSENT;
-        return 0;
+    sources->parsed[kind] = false;
+    if (kind == SOURCE_UIDDB)
+        uiddb_release(&sources->db);
+    if (kind == SOURCE_KEYS)
+        view_release(&sources->keys);
+    if (kind == SOURCE_SIZELIST) {
+        base_map_release(&sources->list_names);
+        sizelist_release(&sources->list);
     }
-    if (result < 0) {
-        if (result == -EINVAL || result == -ELOOP || result == -EFBIG) {
-            mailbox_refuse(mailbox, "a control file of Courier's is not a regular file");
-            return -EIO;
-        }
-        return result;
-    }
-    sources->present[kind] = true;
-    sources->seen.signature[kind] = signature_of_stat(&sources->st[kind]);
-    sources->seen.hash[kind] = XXH3_64bits(text->data == NULL ? "" : text->data, text->len);
-    return parse_source(mailbox, sources, kind);
+    buf_release(&sources->text[kind]);
 }
 
-int sources_load(struct mailbox *mailbox, struct sources *sources)
+/* TEXT becomes the source's, unless it is what the source has. */
+static int take_text(struct mailbox *mailbox, struct sources *sources, enum source_kind kind,
+                     struct buf *text)
 {
-    memset(sources, 0, sizeof(*sources));
+    sources->present[kind] = true;
+    sources->seen.signature[kind] = signature_of_stat(&sources->st[kind]);
+    if (sources->parsed[kind] && span_equal(buf_span(&sources->text[kind]), buf_span(text)))
+        return 0;
+    forget_parsed(sources, kind);
+    sources->text[kind] = *text;
+    *text = BUF_EMPTY;
+    text = &sources->text[kind];
+    sources->seen.hash[kind] = XXH3_64bits(text->data == NULL ? "" : text->data, text->len);
+    int result = parse_source(mailbox, sources, kind);
+    sources->parsed[kind] = result == 0 && sources->present[kind];
+    return result;
+}
+
+static int load_source(struct mailbox *mailbox, struct sources *sources, enum source_kind kind)
+{
+    BUF_AUTO text = BUF_EMPTY;
+    int result = home_read(mailbox, source_name(kind), &text, &sources->st[kind]);
+    if (result == 0)
+        return take_text(mailbox, sources, kind, &text);
+    forget_parsed(sources, kind);
+    sources->seen.signature[kind] = SIGNATURE_ABSENT;
+    sources->seen.hash[kind] = 0;
+    if (result == -ENOENT)
+        return 0;
+    if (result == -EINVAL || result == -ELOOP || result == -EFBIG) {
+        mailbox_refuse(mailbox, "a control file of Courier's is not a regular file");
+        return -EIO;
+    }
+    return result;
+}
+
+int sources_load(struct mailbox *mailbox, struct sources **sources_r)
+{
+    struct sources *sources = mailbox->sources;
+    mailbox->sources = NULL;
+    if (sources == NULL)
+        sources = calloc(1, sizeof(*sources));
+    *sources_r = sources;
+    if (sources == NULL)
+        return -ENOMEM;
+    sources->mailbox = mailbox;
+    memset(sources->present, 0, sizeof(sources->present));
     int result = 0;
     for (int kind = 0; kind < SOURCE_COUNT && result == 0; kind++)
         result = load_source(mailbox, sources, (enum source_kind)kind);
@@ -136,14 +178,50 @@ int sources_load(struct mailbox *mailbox, struct sources *sources)
     return result;
 }
 
-void sources_release(struct sources *sources)
+void sources_free(struct sources *sources)
 {
-    view_release(&sources->keys);
-    base_map_release(&sources->list_names);
-    sizelist_release(&sources->list);
-    uiddb_release(&sources->db);
+    if (sources == NULL)
+        return;
     for (int kind = 0; kind < SOURCE_COUNT; kind++)
-        buf_release(&sources->text[kind]);
+        forget_parsed(sources, (enum source_kind)kind);
+    free(sources);
+}
+
+void sources_give_back(struct sources **sources_at)
+{
+    struct sources *sources = *sources_at;
+    if (sources == NULL)
+        return;
+    struct mailbox *mailbox = sources->mailbox;
+    if (sources->must_write)
+        forget_parsed(sources, SOURCE_UIDDB);
+    sources->must_write = false;
+    sources_free(mailbox->sources);
+    mailbox->sources = sources;
+    mailbox->sources_used_at = clock_milliseconds();
+    *sources_at = NULL;
+}
+
+size_t sources_memory(const struct sources *sources)
+{
+    if (sources == NULL)
+        return 0;
+    size_t bytes =
+        sizeof(*sources) + sources->db.count * sizeof(*sources->db.lines) +
+        sources->list.count * sizeof(*sources->list.entries) +
+        (sources->list_names.slot_count + sources->keys.bases.slot_count) * sizeof(uint32_t) +
+        sources->keys.capacity * sizeof(struct view_record);
+    for (int kind = 0; kind < SOURCE_COUNT; kind++)
+        bytes += sources->text[kind].capacity;
+    return bytes;
+}
+
+void sources_forget(struct mailbox *mailbox, bool now)
+{
+    if (now || clock_milliseconds() - mailbox->sources_used_at >= KEPT_MILLISECONDS) {
+        sources_free(mailbox->sources);
+        mailbox->sources = NULL;
+    }
 }
 
 int sources_changed(struct mailbox *mailbox, bool *changed_r)

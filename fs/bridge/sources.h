@@ -1,4 +1,11 @@
-/* The three files a uidlist is made from, read and parsed. */
+/* The three files a uidlist is made from, read and parsed.
+ *
+ * One new message makes courierfs ask for them half a dozen times (at the grants of the lock, when the
+ * message is recorded, when Dovecot's line comes), and each time they are read from the store again: what
+ * a lock's owner records rests on what is there, not on what was. But parsing 100,000 lines takes longer than
+ * reading them, and mostly the very same bytes come again. So a mailbox keeps what was parsed last, for a few
+ * seconds, and it is taken for the file that was just read if both have the same bytes. Times and inodes
+ * are not asked for that. */
 #pragma once
 
 #include "bridge/mailbox.h"
@@ -10,24 +17,33 @@
 #define KEYS_FILE "courierfs-uidlist"
 
 struct sources {
+    struct mailbox *mailbox;
     struct buf text[SOURCE_COUNT];
     struct stat st[SOURCE_COUNT];
     bool present[SOURCE_COUNT];
     struct sources_seen seen;
     struct uiddb db;
-    bool must_write; /* the uid database here is not what the file says */
+    bool parsed[SOURCE_COUNT]; /* what follows is what the text says, for each kind */
+    bool must_write;           /* but of the uid database here that is not so any more */
     struct sizelist list;
     struct base_map list_names; /* positions in list.entries by base name */
     struct view keys;           /* empty if there is no keys file */
 };
 
-#define SOURCES_AUTO __attribute__((cleanup(sources_release))) struct sources
+#define SOURCES_AUTO __attribute__((cleanup(sources_give_back))) struct sources *
 
-/* Reads all three. *sources must stay where it is. 0 also when the uid database is missing
- * (present[SOURCE_UIDDB] says so); -EIO if the mailbox is refused, which is noted in the mailbox.
- * Release it in any case. */
-int sources_load(struct mailbox *mailbox, struct sources *sources);
-void sources_release(struct sources *sources);
+/* Reads all three. 0 also when the uid database is missing (present[SOURCE_UIDDB] says so); -EIO if
+ * the mailbox is refused, which is noted in the mailbox. Give it back in any case; *sources_r is NULL
+ * only with -ENOMEM. */
+int sources_load(struct mailbox *mailbox, struct sources **sources_r);
+/* The mailbox keeps it, for the next time, and *sources is NULL. The mailbox's mutex is held. */
+void sources_give_back(struct sources **sources);
+/* It is not kept. */
+void sources_free(struct sources *sources);
+/* About what it takes; 0 for NULL. */
+size_t sources_memory(const struct sources *sources);
+/* Frees what the mailbox keeps if nobody asked for it for some seconds, or NOW. */
+void sources_forget(struct mailbox *mailbox, bool now);
 
 /* 0 with *changed_r: whether any file differs from what mailbox->seen says, or cannot be told. */
 int sources_changed(struct mailbox *mailbox, bool *changed_r);
@@ -59,11 +75,12 @@ struct claims_merged {
 int claims_merge(const struct mailbox *mailbox, struct uiddb *db, const struct uid_claim *claims,
                  size_t count, struct claims_merged *merged_r);
 
-/* record.c: see uids_record. SOURCES, freshly loaded, are changed to what was recorded; the spans
- * of CLAIMS must outlive them. */
+/* record.c: see uids_record. SOURCES, freshly loaded, are changed to what was recorded; until they are,
+ * their spans point into CLAIMS, too. */
 int uids_record_in(struct mailbox *mailbox, struct sources *sources, const struct uid_claim *claims,
                    size_t count, uint32_t uidnext_floor, struct uid_outcome *outcome_r);
-/* Writes the uid database as it is in SOURCES, if the lock is still ours and nobody replaced it. */
+/* Writes the uid database as it is in SOURCES, if the lock is still ours and nobody replaced it. Then
+ * SOURCES have it as if they had read it. */
 int uiddb_commit(struct mailbox *mailbox, struct sources *sources);
 /* Lists `new` once and moves the messages there whose base name NEEDED accepts to `cur`. How many are
  * not in `new` any more; -errno. Their names there are added to moved_r, *dir_r is the directory as it

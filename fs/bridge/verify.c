@@ -23,7 +23,7 @@ struct comparison {
     struct verification *found;
     struct buf list_text;
     struct view list; /* Dovecot's */
-    struct sources courier;
+    struct sources *courier;
     struct dir_list cur;
 };
 
@@ -31,7 +31,7 @@ static void comparison_release(struct comparison *comparison)
 {
     view_release(&comparison->list);
     buf_release(&comparison->list_text);
-    sources_release(&comparison->courier);
+    sources_free(comparison->courier);
     dir_list_release(&comparison->cur);
 }
 
@@ -81,7 +81,7 @@ static const struct dir_entry *file_of(const struct comparison *comparison, stru
 
 static void compare_uids(struct comparison *comparison)
 {
-    const struct uiddb *db = &comparison->courier.db;
+    const struct uiddb *db = &comparison->courier->db;
     const struct view *list = &comparison->list;
     if (db->uidvalidity != list->uidvalidity) {
         differs(comparison, "UIDVALIDITY is %u, Courier's is %u", list->uidvalidity,
@@ -115,7 +115,7 @@ static struct span line_base(const void *owner, uint32_t position)
 /* No UID that Courier gave out may name a message that Courier does not know. */
 static int compare_strangers(struct comparison *comparison)
 {
-    const struct uiddb *db = &comparison->courier.db;
+    const struct uiddb *db = &comparison->courier->db;
     struct base_map bases;
     int result = base_map_init(&bases, db->count, line_base, db);
     for (size_t i = 0; result == 0 && i < db->count; i++)
@@ -190,7 +190,7 @@ static int compare_order(struct comparison *comparison, struct listed *messages,
 
 static int compare_pop3(struct comparison *comparison)
 {
-    const struct sources *courier = &comparison->courier;
+    const struct sources *courier = comparison->courier;
     if (!courier->present[SOURCE_SIZELIST] || !mailbox_is_inbox(comparison->mailbox))
         return 0;
     AUTO_FREE struct listed *messages = calloc(comparison->list.count + 1, sizeof(*messages));
@@ -262,7 +262,7 @@ static int compare_keywords(struct comparison *comparison)
         BUF_AUTO expected = BUF_EMPTY;
         BUF_AUTO shown = BUF_EMPTY;
         if (!view_find_base(&comparison->list, name_base(name), &record) ||
-            record.uid >= comparison->courier.db.uidnext)
+            record.uid >= comparison->courier->db.uidnext)
             continue;
         add_keywords(&expected, &mailbox->keywords.letters,
                      keywords_letters(&mailbox->keywords, record.base));
@@ -443,7 +443,7 @@ static int read_files(struct comparison *comparison)
     char *own = look_aside(mailbox, found->converted);
     result = sources_load(mailbox, &comparison->courier);
     look_back(mailbox, own);
-    if (result == 0 && !comparison->courier.present[SOURCE_UIDDB]) {
+    if (result == 0 && !comparison->courier->present[SOURCE_UIDDB]) {
         differs(comparison, "there is no uid database of Courier's to compare with");
         return 1;
     }

@@ -366,6 +366,20 @@ void uiddb_format(const struct uiddb *db, struct buf *out)
         uiddb_format_line(out, db->lines[i].uid, db->lines[i].base);
 }
 
+void uiddb_point_into(struct uiddb *db, struct span text)
+{
+    struct span line;
+    bool complete;
+    span_next_line(&text, &line, &complete);
+    for (size_t i = 0; i < db->count && span_next_line(&text, &line, &complete); i++)
+        db->lines[i].base =
+            span_make(line.text + line.len - db->lines[i].base.len, db->lines[i].base.len);
+    free(db->ambiguous);
+    db->ambiguous = NULL;
+    db->ambiguous_count = 0;
+    db->repairs = 0;
+}
+
 void uiddb_release(struct uiddb *db)
 {
     free(db->lines);

@@ -62,4 +62,8 @@ void uiddb_format(const struct uiddb *db, struct buf *out);
 /* One line, as in the file. */
 void uiddb_format_line(struct buf *out, uint32_t uid, struct span base);
 
+/* TEXT is what uiddb_format made of *db: from here on its spans point there, and *db is as if it had been
+ * parsed from it. */
+void uiddb_point_into(struct uiddb *db, struct span text);
+
 void uiddb_release(struct uiddb *db);

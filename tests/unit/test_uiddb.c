@@ -343,6 +343,22 @@ static void assert_sound(const struct uiddb *db, struct span text)
     assert_true(db->uidvalidity != 0);
 }
 
+/* What was written is as if it had been read again. */
+static void assert_points_into(struct uiddb *db, const struct uiddb *read, struct span text)
+{
+    uiddb_point_into(db, text);
+    assert_int_equal(db->uidvalidity, read->uidvalidity);
+    assert_int_equal(db->uidnext, read->uidnext);
+    assert_int_equal(db->repairs, 0);
+    assert_int_equal(db->ambiguous_count, 0);
+    assert_int_equal(db->count, read->count);
+    for (size_t i = 0; i < db->count; i++) {
+        assert_int_equal(db->lines[i].uid, read->lines[i].uid);
+        assert_ptr_equal(db->lines[i].base.text, read->lines[i].base.text);
+        assert_int_equal(db->lines[i].base.len, read->lines[i].base.len);
+    }
+}
+
 /* Valid files in any order of lines, then damaged ones. */
 static void survives_random_files(void **state)
 {
@@ -371,6 +387,7 @@ static void survives_random_files(void **state)
             assert_int_equal(again.count, db.count);
             uiddb_format(&again, &twice);
             assert_span(buf_span(&twice), buf_span(&once));
+            assert_points_into(&db, &again, buf_span(&once));
             uiddb_release(&again);
             uiddb_release(&db);
         }
