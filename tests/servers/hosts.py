@@ -8,7 +8,7 @@ from pathlib import Path
 
 from servers.courier import Courier
 from servers.dovecot import Dovecot
-from servers.lab import PATIENCE, wait_until
+from servers.lab import PATIENCE, children, wait_until
 from servers.mount import Mount
 from servers.site import Site
 from servers.together import child_of
@@ -18,6 +18,15 @@ BEGIN = """hostname "$1" && mount -t proc proc /proc &&
 awk '$3 == "fuse.courierfs" { print $2 }' /proc/mounts | while read -r point; do
     umount -l "$point"
 done; echo ready && exec sleep infinity"""
+
+
+def numbers_of(pid):
+    """The numbers of a process, outermost pid namespace first; none if it is gone."""
+    with contextlib.suppress(OSError):
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+        line = next(line for line in status.splitlines() if line.startswith("NSpid:"))
+        return [int(number) for number in line.split()[1:]]
+    return []
 
 
 class Host:
@@ -58,7 +67,16 @@ class Host:
         wait_until(self._all_left, f"whoever entered {self.name} is reaped")
         self._entered.clear()
         # Its parent is gone, and this process adopts it.
-        wait_until(lambda: os.waitpid(self._first, os.WNOHANG)[0], f"{self.name} is gone")
+        wait_until(self._is_gone, f"{self.name} is gone")
+
+    def _is_gone(self):
+        """The namespace ends when all who lived in it are reaped: also those whose nsenter was killed, which
+        this process has adopted, too."""
+        for pid in children():
+            if pid != self._first and len(numbers_of(pid)) > 1:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+        return os.waitpid(self._first, os.WNOHANG)[0]
 
     def _all_left(self):
         """A pid namespace ends when all there are reaped, and a stopped nsenter reaps nobody."""
@@ -117,9 +135,7 @@ class Host:
     def pids(pid):
         """The numbers that a program, started by `spawn`, really has: here and there."""
         inner = child_of(pid)
-        status = Path(f"/proc/{inner}/status").read_text(encoding="ascii")
-        line = next(line for line in status.splitlines() if line.startswith("NSpid:"))
-        return inner, int(line.split()[-1])
+        return inner, numbers_of(inner)[-1]
 
 
 class MountThere(Mount):

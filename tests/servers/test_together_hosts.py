@@ -57,6 +57,16 @@ def node(lab, store, name):
         yield Node(host, site)
 
 
+def test_a_host_ends_though_its_programs_lost_their_parents(lab):
+    """Or the others could not go on without it: a killed nsenter leaves one that only we can reap."""
+    with Host(lab, "orphaned") as host:
+        entered = host.spawn(["sleep", "1000"])
+        inner, _ = host.pids(entered.pid)
+        entered.kill()
+        entered.wait()
+    assert not os.path.exists(f"/proc/{inner}")
+
+
 @pytest.fixture(name="nodes")
 def make_nodes(lab, courier, store):
     """Two nodes with different names."""
