@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "courier/name.h"
 #include "store/list.h"
 
 #define MISSED "2.b:2,"
@@ -138,6 +139,61 @@ static void hands_out_names_until_it_is_told_to_stop(void **state)
     assert_int_equal(store_each(&world->store, "missing", count_name, &left), -ENOENT);
 }
 
+/* A name of few different letters, behind what all names of the round begin with. */
+static void add_random_name(struct buf *name, const char *beginning, size_t most)
+{
+    static const char letters[] = "aab.0\xff\xc3\x01";
+    buf_add_string(name, beginning);
+    for (size_t len = 1 + chance(most); len > 0; len--)
+        buf_add_char(name, letters[chance(sizeof(letters) - 1)]);
+    buf_add_string(name, chance(3) == 0 ? ":2,S" : chance(2) == 0 ? ":2," : "");
+    assert_int_equal(buf_terminate(name), 0);
+}
+
+static void assert_sorted(struct world *world, size_t names)
+{
+    DIR_LIST_AUTO every;
+    DIR_LIST_AUTO messages;
+    assert_int_equal(store_list_names(&world->store, "d", &every), 0);
+    assert_int_equal(store_list_messages(&world->store, "d", &messages), 0);
+    assert_int_equal(every.count, names);
+    for (size_t i = 1; i < messages.count; i++) {
+        struct span before = name_base(dir_entry_name(&messages, &messages.entries[i - 1]));
+        struct span base = name_base(dir_entry_name(&messages, &messages.entries[i]));
+        assert_true(span_compare(before, base) < 0);
+    }
+    for (size_t i = 0; i < every.count; i++) {
+        struct span name = dir_entry_name(&every, &every.entries[i]);
+        assert_non_null(dir_list_find_base(&messages, name_base(name)));
+        BUF_AUTO path = BUF_EMPTY;
+        buf_printf(&path, "d/%.*s", SPAN_FMT(name));
+        assert_int_equal(buf_terminate(&path), 0);
+        assert_int_equal(store_unlink(&world->store, path.data), 0);
+    }
+}
+
+static void sorts_by_base_name(void **state)
+{
+    struct world *world = *state;
+    chance_start("list");
+    world->age = 10;
+    assert_int_equal(store_mkdir(&world->store, "d", 0700), 0);
+    for (int round = 0; round < 200; round++) {
+        const char *beginning = chance(2) == 0 ? "" : "1700000000.M";
+        size_t names = 0;
+        size_t most = chance(2) == 0 ? 4 : 20;
+        for (size_t count = chance(30); count > 0; count--) {
+            BUF_AUTO path = BUF_EMPTY;
+            buf_add_string(&path, "d/");
+            add_random_name(&path, beginning, most);
+            if (strcmp(path.data, "d/.") != 0 && strcmp(path.data, "d/..") != 0)
+                names += store_mknod(&world->store, path.data, S_IFREG | 0600, 0) == 0;
+        }
+        assert_sorted(world, names);
+    }
+    assert_int_equal(store_rmdir(&world->store, "d"), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -146,6 +202,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(both_names_of_a_base_are_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(hands_out_names_until_it_is_told_to_stop, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(sorts_by_base_name, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
