@@ -3,7 +3,8 @@
  * Each change of a message's keywords is an update file. Courier's imapd folds them into ":list" at
  * its next scan, under the lock. Where Dovecot alone serves a mailbox for weeks nobody would, and
  * reading the keywords would cost one open for each message that ever got one. So when enough of
- * them lie there, the grant does what imapd does, in the same order and with the same names:
+ * them lie there, new ones or those that step 3 is for, the grant does what imapd does, in the same
+ * order and with the same names:
  *
  *   1. ":list" gets what is so now (unique name, sync, rename);
  *   2. each update file that is in it is renamed from BASE to .N.BASE, N = time / 300 + 1;
@@ -20,8 +21,7 @@
 #include "courier/keywords.h"
 
 /* Fewer small files cost less to read than the list costs to write. */
-#define PENDING_MANY 64
-#define PERIOD_SECONDS 300
+#define MANY 64
 
 /* A ":list" in the making. Its names are those of the letters in use, then whatever else messages
  * have. */
@@ -167,7 +167,7 @@ int keywords_merge(struct mailbox *mailbox)
 {
     struct keyword_state *state = &mailbox->keywords;
     struct store *store = mailbox->bridge->store;
-    if (state->pending < PENDING_MANY || store->read_only)
+    if ((state->pending < MANY && state->outlived < MANY) || store->read_only)
         return 0;
     BUF_AUTO directory = BUF_EMPTY;
     DIR_LIST_AUTO files = DIR_LIST_EMPTY;
@@ -180,7 +180,7 @@ int keywords_merge(struct mailbox *mailbox)
         result = keywords_read(mailbox);
     if (result == 0)
         result = write_list(mailbox, directory.data);
-    uint64_t period = (uint64_t)time(NULL) / PERIOD_SECONDS;
+    uint64_t period = (uint64_t)time(NULL) / KEYWORD_PERIOD_SECONDS;
     for (size_t i = 0; i < files.count && result == 0; i++)
         result =
             settle_update(store, directory.data, dir_entry_name(&files, &files.entries[i]), period);

@@ -27,7 +27,7 @@ void keyword_forget_all(struct keyword_state *state)
     base_map_release(&state->bases);
     buf_release(&state->names);
     state->shown = 0;
-    state->pending = 0;
+    state->pending = state->outlived = 0;
     state->unassigned = false;
 }
 
@@ -192,6 +192,7 @@ static int read_updates(struct mailbox *mailbox, const struct dir_list *files)
     if (updates == NULL)
         return -ENOMEM;
     size_t count = 0;
+    uint64_t now = (uint64_t)time(NULL) / KEYWORD_PERIOD_SECONDS;
     for (size_t i = 0; i < files->count; i++) {
         struct update update = {.file_name = dir_entry_name(files, &files->entries[i])};
         switch (keyword_file_kind(update.file_name, &update.base, &update.period)) {
@@ -201,6 +202,7 @@ static int read_updates(struct mailbox *mailbox, const struct dir_list *files)
             updates[count++] = update;
             break;
         case KEYWORD_FILE_MERGED:
+            mailbox->keywords.outlived += update.period < now;
             updates[count++] = update;
             break;
         case KEYWORD_FILE_LIST:

@@ -40,6 +40,7 @@ struct keyword_state {
     uint64_t shown; /* changes when any message's keywords do; 0 = none has any */
     bool told_too_many;
     size_t pending;  /* update files that nobody merged yet */
+    size_t outlived; /* that were merged in earlier periods, and say what the list says */
     bool unassigned; /* some name has no letter although one is free */
 };
 
@@ -63,6 +64,8 @@ void keyword_state_release(struct keyword_state *state);
 
 #define KEYWORD_LETTERS_FILE "courierfs-keywords"
 #define KEYWORD_DIRECTORY "courierimapkeywords"
+/* Of Courier's merges: .N.BASE was merged in the period N - 1. */
+#define KEYWORD_PERIOD_SECONDS 300
 
 /* The keywords of one message as Courier has them, split by what the letters can say. */
 struct message_keywords {
@@ -95,5 +98,6 @@ int keyword_letters_read(struct mailbox *mailbox);
 int keyword_letters_write(struct mailbox *mailbox, const struct letter_names *letters,
                           time_t at_least);
 
-/* keyword_merge.c: does Courier's merge if many update files wait for it. The lock is held. */
+/* keyword_merge.c: does Courier's merge if many update files wait for it, or have outlived it. The lock is
+ * held. */
 int keywords_merge(struct mailbox *mailbox);

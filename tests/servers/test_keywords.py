@@ -1,6 +1,7 @@
 """Keywords: Courier's directory below, Dovecot's letters above, the same words in both."""
 
 import os
+import re
 
 import pytest
 
@@ -181,3 +182,28 @@ def test_updates_are_merged_when_there_are_many(site):
     assert "All" not in before.folders["INBOX"].messages[uids[-1]].flags
     same(before, site.ask_courier(BOB), "Courier after the merge")
     site.agree(BOB)
+
+
+def test_merged_updates_go_when_their_time_is_over(site):
+    """Or each look at the keywords would read them all, for as long as no other 64 are set."""
+    count = 100
+    for number in range(count):
+        deliver(site.store.maildir(BOB), letter(number))
+    with site.dovecot.imap(BOB) as imap:
+        imap.select("INBOX")
+        imap.command("STORE 1:* +FLAGS.SILENT (Old)")
+        imap.append("INBOX", letter(count))
+    directory = site.store.maildir(BOB) / KEYWORDS
+    merged = [name for name in os.listdir(directory) if re.match(r"\.\d+\.", name)]
+    assert len(merged) >= count
+    with as_mail_user():
+        for name in merged:  # as if ten minutes had gone by
+            _, period, base = name.split(".", 2)
+            (directory / name).rename(directory / f".{int(period) - 2}.{base}")
+    before = site.ask_dovecot(BOB)
+    with site.dovecot.imap(BOB) as imap:
+        imap.append("INBOX", letter(count + 1))
+    assert not [name for name in os.listdir(directory) if re.match(r"\.\d+\.", name)]
+    after = site.agree(BOB).folders["INBOX"].messages
+    for uid, message in before.folders["INBOX"].messages.items():
+        assert after[uid].flags == message.flags
