@@ -149,6 +149,13 @@ class Native(_DovecotSide):
     def __init__(self, lab, source, delay_ms=None):
         super().__init__(lab, source, delay_ms)
         self.dovecot = Dovecot(lab, self.store)
+        self._lists = {path: path.read_bytes() for path in self.store.rglob("dovecot-uidlist")}
+
+    def forget_all(self):
+        """Dovecot writes the sizes that it read into its lists."""
+        super().forget_all()
+        for path, content in self._lists.items():
+            path.write_bytes(content)
 
 
 class PassThrough(Native):
