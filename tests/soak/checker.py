@@ -81,8 +81,8 @@ from soak.deeds import BEFORE_ALL, BOUND, Deed, Look, must_be_seen, possible
 from soak.evidence import Evidence
 from soak.flags import Flags
 from soak.history import (
-    Change, Fault, FileStep, FolderChange, FolderListing, Listing, Oddity, PopListing, Put, Quota,
-    Refusal, Removal, Status)
+    Change, FolderChange, FolderListing, Listing, Oddity, PopListing, Put, Quota, Removal, Status)
+from soak.refusals import Refusals
 
 
 @dataclass(frozen=True)
@@ -106,15 +106,6 @@ class Report:
     def counts(self):
         """{artefact: how many}."""
         return collections.Counter(finding.kind for finding in self.artefacts)
-
-
-# What a server may say to a client that asks for what another one has just made impossible.
-EXPECTED_REFUSALS = [
-    ("courier-imap", "Current box is selected READ-ONLY"),
-    ("dovecot-imap", "[EXPUNGEISSUED]"),
-    ("courier-pop3", "-ERR Can't open the message file - it's gone!"),
-    ("dovecot-pop3", "-ERR Message # expunged."),
-]
 
 
 def pop3_key(base):
@@ -217,7 +208,9 @@ class Checker:
         self._all_absences()
         self._folders()
         self._quiet()
-        self._refusals()
+        for kind, about, text in Refusals(self.evidence, self.by_kind).findings():
+            note = self._artefact if kind == "dovecot-create" else self._violation
+            note(kind, about, text)
         for quota in self.by_kind[Quota]:
             if quota.counted != quota.stored:
                 self._violation("quota", (quota.by, quota.what, quota.start),
@@ -563,36 +556,6 @@ class Checker:
         if answer != expected:
             self._violation("disagree", key + (by, listing.by),
                             f"{by} and {listing.by} differ in the end: {expected} and {answer}")
-
-
-    # ---- promise six: nobody is refused, or waits -------------------------------------------
-
-    def _refusals(self):
-        killed = {fault.by for fault in self.by_kind[Fault]}
-        for refusal in self.by_kind[Refusal]:
-            text = f"{refusal.by} at {refusal.end:.3f}, {refusal.what}: {refusal.text}"
-            if refusal.what == "stuck":
-                self._violation("stuck", (refusal.by,), text)
-            elif self._made_while_others_came(refusal):
-                self._artefact("dovecot-create", (refusal.by, refusal.start), text)
-            elif refusal.by not in killed and self.evidence.outage_of(refusal, 0.1) is None and \
-                    not any(refusal.program == program and words in refusal.text
-                            for program, words in EXPECTED_REFUSALS):
-                self._violation("refused", (refusal.by, refusal.text), text)
-
-
-    def _made_while_others_came(self, refusal):
-        """Whether two programs worked in a new mailbox while a Dovecot made it."""
-        if refusal.program != "dovecot-imap" or "[ALREADYEXISTS]" not in refusal.text:
-            return False
-        for made in self.by_kind[FolderChange]:
-            if made.by == refusal.by and made.how == "create" and \
-                    made.start <= refusal.start <= made.end:
-                steps = [s for s in self.by_kind[FileStep] if s.mailbox == made.mailbox]
-                known = any(s.start < made.start for s in steps)
-                came = {s.by for s in steps if made.start <= s.start <= made.end}
-                return not known and len(came) > 1
-        return False
 
 
 def told_by(told):
