@@ -26,8 +26,8 @@ class Refusals:
         self._killed = {fault.by for fault in by_kind[Fault]}
 
     def findings(self):
-        """(kind, about, sentence) of each refusal without a reason; the kind is `stuck`, `refused` or
-        an artefact's."""
+        """(kind, about, sentence) of each refusal without a reason; the kind is `stuck`, `refused`
+        or an artefact's."""
         for refusal in self._by_kind[Refusal]:
             text = f"{refusal.by} at {refusal.end:.3f}, {refusal.what}: {refusal.text}"
             if refusal.what == "stuck":
