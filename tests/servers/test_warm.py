@@ -155,3 +155,18 @@ def test_no_mount(site):
     """It says so, once."""
     errors = warm(site, "*", status=1, where=site.store.path)
     assert errors == f"courierctl: cannot warm '{site.store.path}': this is no mount of courierfs\n"
+
+
+def test_a_store_that_is_read_only(site, mia, has_cache):
+    """A mount with -o ro has a cache, too; nothing in the store changes."""
+    if not has_cache:
+        return
+    before = sorted((path, path.stat().st_mtime_ns) for path in site.store.maildir(mia).rglob("*"))
+    site.mount.stop()
+    site.mount.options.append("ro")
+    site.mount.start()
+    assert f"with {len(MESSAGES) * 10} messages read" in warm(site, "*/mia/*")
+    with as_mail_user():
+        assert (site.seen(mia) / "dovecot-uidlist").read_bytes().count(b" W") == len(MESSAGES) * 10
+    after = sorted((path, path.stat().st_mtime_ns) for path in site.store.maildir(mia).rglob("*"))
+    assert after == before
