@@ -55,6 +55,10 @@ Some are not Courier's:
                           POP3 session leaves \\Seen in its index, for the next program on this node
                           to do, be it a delivery; so does a session whose mount was dead, or that
                           was killed. What others did in between is overruled
+    dovecot-busy          a NOOP of Dovecot's showed flags as they were before another node changed
+                          them, because its own node had been changing something in the mailbox
+                          all the time since: Dovecot then does not look at `cur` again until a
+                          second has gone by without, or until the next SELECT
     dovecot-cache         Dovecot complains of the cache of its own index, which a Dovecot of its
                           node that was killed left half replaced, or whose session saw its mount
                           die

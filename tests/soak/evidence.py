@@ -9,10 +9,13 @@ import re
 from dataclasses import dataclass
 
 from soak.history import (
-    DatabaseVersion, Fault, FileStep, Letters, Login, Put, SizeListVersion)
+    Change, DatabaseVersion, Fault, FileStep, Letters, Login, Put, Removal, SizeListVersion)
 
 # How long it takes at most to exchange two files, look, and exchange them back.
 EXCHANGE = 0.5
+# Dovecot looks again at a `cur` that its own node changed when it did so more than a second ago, in
+# whole seconds.
+PAUSE = 2.0
 # Dovecot replaces the cache of an index by a rename and then writes into the index that it did. One
 # that is killed in between leaves a file that is one ahead of what the index says; the next one
 # deletes it. (kill -9 behind that rename does it on a plain maildir, without courierfs.) A session
@@ -74,6 +77,7 @@ class Evidence:
                         self._token[version.mailbox, base] = token
         self._read_database()
         self._read_size_list()
+        self._read_own_changes()
 
     @staticmethod
     def _program(login):
@@ -105,6 +109,17 @@ class Evidence:
         before = sum(fault.end < record.start for fault in lost)
         is_certain = before == sum(fault.start <= record.end for fault in lost)
         return record.node, before if is_certain else record.by
+
+    def _read_own_changes(self):
+        """When each index's programs changed something in a mailbox, the last ends first."""
+        self._own_changes = collections.defaultdict(list)  # (mailbox, index)
+        for kind in (Change, Put, Removal):
+            for record in self._by_kind[kind]:
+                if record.acknowledged and not record.is_courier:
+                    key = record.mailbox, self.index_of(record)
+                    self._own_changes[key].append((record.end, record.start))
+        for times in self._own_changes.values():
+            times.sort(reverse=True)
 
     def _read_database(self):
         self._saved = set()  # (mailbox, UIDVALIDITY, UID, token); token None: nobody knows whose
@@ -258,6 +273,18 @@ class Evidence:
         """The steps in which Courier wrote the message's whole set of keywords."""
         base = self.base.get((mailbox, token))
         return [step for step in self._steps["keywords", mailbox, base] if step.is_courier]
+
+    def busy_since(self, listing):
+        """Since when the node of a Dovecot's NOOP had changed something in the mailbox again and
+        again, without a pause after which it looks at what others do there."""
+        since = listing.start
+        if listing.program != "dovecot-imap" or listing.command != "NOOP":
+            return since
+        for end, start in self._own_changes[listing.mailbox, self.index_of(listing)]:
+            if end < since - PAUSE:
+                break
+            since = min(since, start)
+        return since
 
     def size_lists(self, mailbox, start, end):
         """The versions of the size list of this time."""

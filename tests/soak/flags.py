@@ -6,7 +6,7 @@ node and within the bound elsewhere. Another value is a violation, unless a step
 proves whose doing it was.
 """
 
-from soak.deeds import BEFORE_ALL, Deed, possible
+from soak.deeds import BEFORE_ALL, Deed, Look, possible
 
 
 class Flags:
@@ -36,7 +36,7 @@ class Flags:
         """None if a look may show this value of a flag, else what it is a sign of."""
         look = self._looks[id(listing)]
 
-        def is_explained(deeds):
+        def is_explained(deeds, look=look):
             return any(d.value in (value, None) for d in possible(deeds, look, self._bound))
 
         deeds = self._deeds(put, changes, flag)
@@ -49,6 +49,9 @@ class Flags:
             return "dovecot-late"
         if is_explained(self._deeds(put, changes, flag, but_not_idle=True) + late):
             return "idle-store"
+        busy = Look(min(look.start, self._evidence.busy_since(listing)), look.end, look.index)
+        if is_explained(deeds + late, busy):
+            return "dovecot-busy"
         if flag.startswith("\\"):
             return "flag"
         written = [Deed(step, flag in step.words, False)

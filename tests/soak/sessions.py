@@ -364,7 +364,9 @@ class PopSession(Session):
 
     def leave(self, delete, politely):
         """DELE of messages by index, then QUIT, or just the end of the connection."""
-        chosen = [self.messages[n].token for n in delete if self.messages[n].token]
+        # Of a large mailbox a look shows a part; what it did not show cannot be told by its token.
+        delete = [number for number in delete if self.messages[number].token]
+        chosen = [self.messages[number].token for number in delete]
         start, done = time.monotonic(), False
         try:
             if politely:

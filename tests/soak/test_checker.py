@@ -134,6 +134,9 @@ VIOLATIONS = {
         put("a"), change(5, "a", ["\\Flagged"]), listing(6, (1, "a", []))],
     "flag came back": [put("a", flags=["\\Seen"]), change(5, "a", remove=["\\Seen"]),
                        listing(20, (1, "a", ["\\Seen"]))],
+    "flag not seen by SELECT of a node that is busy": [
+        put("a"), change(5, "a", ["\\Flagged"], by=COURIER), change(5, "b", ["\\Seen"]),
+        change(6.9, "b", ["\\Draft"]), change(8.5, "b", ["\\Draft"]), listing(9, (1, "a", []))],
     "flag never set": [put("a"), listing(20, (1, "a", ["\\Answered"]))],
     "flag lost to an older change": [
         put("a"), change(5, "a", ["Junk"], acknowledged=False), change(10, "a", remove=["Junk"]),
@@ -302,6 +305,13 @@ ARTEFACTS = {
          lda("e", 11, "mount1"), lda("f", 11, "mount2"), step(11.05, LDA, "rename", former=["b"]),
          lda("g", 4, "mount1"), step(4.05, LDA, "rename", former=["b"]),
          lda("h", 12, "mount1", "INBOX.Work"), step(12.05, LDA, "rename", former=["b"])]),
+    "dovecot-busy": ([
+        put("a"), change(5, "a", ["\\Flagged"], by=COURIER),
+        listing(9, (1, "a", []), command="NOOP")],
+        [change(5, "b", ["\\Seen"]), change(6.9, "b", ["\\Draft"]),
+         removal(8.5, "c", by="dovecot-imap@mount1#7")],
+        [change(6.8, "b", ["\\Draft"]), removal(8.5, "c", by="dovecot-imap@mount2#7"),
+         change(4.9, "b", ["\\Seen"]), change(8.9, "b", ["\\Seen"], acknowledged=False)]),
     "dovecot-cache": ([
         Login(5, 5.1, "dovecot-imap@mount1#9", "40@vm"), torn_cache(),
         listing(20, by="dovecot-imap@mount1#9")],
