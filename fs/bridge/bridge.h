@@ -132,7 +132,7 @@ void control_unref(struct control_file *file);
 struct sizes_proven {
     size_t tried;   /* messages, in order of UID */
     size_t read;    /* of these: their sizes are known now */
-    size_t left;    /* messages of this mailbox that were not tried */
+    size_t left;    /* not tried yet in this mailbox; not 0 while there is something to be shown */
     uint64_t bytes; /* read */
 };
 

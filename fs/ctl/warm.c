@@ -76,8 +76,8 @@ static void warm_mailbox(struct migration *migration, const char *path)
         migration->mailboxes++;
         migration_note(migration, path, "%zu messages", read);
     } else if (result == 0 || result == -ENOTDIR) {
-        migration
-            ->unchanged++; /* nothing to read, or a converted one: there Dovecot's own list says it */
+        /* A converted one has a list of Dovecot's own. */
+        migration->unchanged++;
     } else if (result < 0 && result != -ENOENT && result != -ESTALE) {
         migration_fail(migration, path, "%s", reason(result));
     }

@@ -23,11 +23,16 @@ MESSAGES = [
 ]
 
 
-def warm(site, *words, status=0, where=None):
-    """Runs it; standard output, or the errors where it must fail."""
+def run(site, *words, status=0, where=None):
+    """Runs it; (standard output, standard error)."""
     done = site.lab.run([COURIERCTL, "warm", *words[:-1], where or site.mount.point, *words[-1:]])
     assert done.returncode == status, done.stderr.decode()
-    return (done.stderr if status else done.stdout).decode()
+    return done.stdout.decode(), done.stderr.decode()
+
+
+def warm(site, *words, status=0, where=None):
+    """The same; standard output, or the errors where it must fail."""
+    return run(site, *words, status=status, where=where)[1 if status else 0]
 
 
 @pytest.fixture(name="mia")
@@ -131,7 +136,9 @@ def test_a_mailbox_that_is_locked(site, mia, has_cache):
         (seen / "dovecot-uidlist").read_bytes()
         lock = os.open(seen / "dovecot-uidlist.lock", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         before = (seen / "dovecot-uidlist").read_bytes()
-    assert "holds its lock" in warm(site, "*/mia/*", status=1)
+    told, errors = run(site, "*/mia/*", status=1)
+    assert "holds its lock" in errors
+    assert f"with {len(MESSAGES) * 10} messages read" in told and "1 failed" in told
     with as_mail_user():
         assert (seen / "dovecot-uidlist").read_bytes() == before
         os.close(lock)
