@@ -119,15 +119,19 @@ def test_flags(site, mia):
 
 
 def appended(site, messages):
-    """What an APPEND costs in a mailbox with so many messages."""
+    """What an APPEND costs in a mailbox with so many messages: the least of three, because one that meets
+    a pause of the lock asks for it again."""
     user = f"m{messages}@example.org"
     add_large_user(site, messages, user=user)
     with site.dovecot.imap(user) as imap:
         imap.select("INBOX")
         imap.append("INBOX", b"Subject: first\n\none\n")
-        with Counted(site) as counted:
-            imap.append("INBOX", b"Subject: second\n\ntwo\n")
-    return counted
+        found = []
+        for _ in range(3):
+            with Counted(site) as counted:
+                imap.append("INBOX", b"Subject: second\n\ntwo\n")
+            found.append(counted)
+    return min(found, key=lambda counted: counted.all("store"))
 
 
 def test_an_append_costs_as_many_calls_in_a_large_mailbox(site):
