@@ -169,9 +169,9 @@ check: prepare
 	$(MAKE) model-short
 	$(MAKE) bench-short
 
-# Both ways, also when the first one fails; several files of tests at a time.
+# All ways, also when the first one fails; several files of tests at a time.
 servers: all
-	@status=0; for options in '' nocache; do \
+	@status=0; for options in '' nocache control; do \
 		echo "server tests$${options:+ with -o $$options}"; \
 		COURIERFS_TEST_OPTIONS=$$options $(PYTEST) $(JOBS:-j%=-n%) --dist loadfile tests/servers || status=1; \
 	done; exit $$status

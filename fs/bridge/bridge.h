@@ -61,6 +61,11 @@ void bridge_free(struct bridge *bridge);
 /* For a child of the daemon after the daemon's death: kills the processes that hold locks. */
 void bridge_kill_lock_owners(struct bridge *bridge, pid_t daemon);
 
+/* 0 if DIR is a mailbox, with whether it is an INBOX (or no folder); -ENOTDIR if it is none; another
+ * -errno: that could not be learned. */
+int mailbox_check(struct bridge *bridge, const struct caller *caller, const struct place *dir,
+                  bool *is_inbox_r);
+
 /* What `courierctl status` shows, appended as text. */
 void bridge_status(struct bridge *bridge, struct buf *out);
 

@@ -283,6 +283,18 @@ bool mailbox_is_inbox(const struct mailbox *mailbox)
     return name[0] != '.' || strcmp(mailbox->path, ".") == 0;
 }
 
+int mailbox_check(struct bridge *bridge, const struct caller *caller, const struct place *dir,
+                  bool *is_inbox_r)
+{
+    struct mailbox *mailbox;
+    int result = mailbox_enter(bridge, caller, dir, &mailbox);
+    if (result < 0)
+        return result;
+    *is_inbox_r = mailbox_is_inbox(mailbox);
+    mailbox_leave(mailbox);
+    return 0;
+}
+
 void mailbox_refuse(struct mailbox *mailbox, const char *why)
 {
     if (mailbox->refused == NULL || strcmp(mailbox->refused, why) != 0)

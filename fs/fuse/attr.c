@@ -39,7 +39,7 @@ static int show_store(struct fs *fs, const struct caller *caller, struct node *n
         if (error == 0)
             error = message_dir_times(fs->bridge, caller, &dir.mailbox, node->role == ROLE_CUR, st);
     }
-    fs_show(fs, st);
+    fs_show(fs, node, st);
     return error;
 }
 

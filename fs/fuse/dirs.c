@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "fuse/layout.h"
 #include "store/list.h"
 
 struct dir_handle {
@@ -42,6 +43,8 @@ int dir_open(struct fs *fs, const struct caller *caller, struct node *node,
     char path[PATH_MAX];
     struct stat st;
     int error = node_reach(fs, caller, node, path, &st);
+    if (error == 0 && fs->control_layout)
+        error = layout_may_list(fs, caller, node);
     if (error != 0)
         return error;
     dev_t parent_device;
@@ -54,7 +57,8 @@ int dir_open(struct fs *fs, const struct caller *caller, struct node *node,
         return -ENOMEM;
     pthread_mutex_init(&handle->lock, NULL);
     handle->list = DIR_LIST_EMPTY;
-    handle->own_ino = shown_ino(fs, node->device, node->inode);
+    handle->own_ino =
+        shown_ino(fs, node->device, node->inode) ^ (node->role == ROLE_INBOX ? FS_OTHER_INO : 0);
     handle->parent_ino = shown_ino(fs, parent_device, parent_inode);
     fi->fh = (uintptr_t)handle;
     return 0;
@@ -112,8 +116,13 @@ static int list_other(struct fs *fs, const struct caller *caller, const struct d
     int error = store_list(fs->store, dir->path, list_r);
     if (error != 0)
         return error;
+    bool has_control_files = is_mailbox(list_r);
     show_inodes(fs, dir->node->device, list_r);
-    return is_mailbox(list_r) ? control_list(fs->bridge, caller, &dir->place, list_r) : 0;
+    if (fs->control_layout)
+        error = layout_list(fs, caller, dir, list_r);
+    if (error == 0 && has_control_files)
+        error = control_list(fs->bridge, caller, &dir->place, list_r);
+    return error;
 }
 
 /* Makes the listing anew. */
@@ -125,9 +134,9 @@ static int list(struct fs *fs, const struct caller *caller, struct node *node,
     int error = directory_locate(fs, node, &dir);
     if (error != 0)
         return error;
-    if (node->role == ROLE_CUR)
+    if (node->role == ROLE_CUR && !fs->control_layout)
         error = list_cur(fs, caller, &dir, &fresh);
-    else if (node->role == ROLE_NEW)
+    else if (node->role == ROLE_NEW && !fs->control_layout)
         error = list_new(fs, caller, &dir, &fresh);
     else
         error = list_other(fs, caller, &dir, &fresh);

@@ -222,7 +222,7 @@ int file_create(struct fs *fs, const struct caller *caller, struct node *dir, co
                 mode_t mode, struct fuse_file_info *fi, struct fuse_entry_param *entry_r)
 {
     struct slot slot;
-    int error = slot_locate(fs, dir, name, &slot);
+    int error = slot_locate(fs, caller, dir, name, &slot);
     if (error == 0)
         error = slot_may_change(&slot);
     if (error != 0)

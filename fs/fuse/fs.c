@@ -22,15 +22,19 @@ const char *fs_request_name(enum request request)
     return request_names[request];
 }
 
-int fs_init(struct fs *fs, struct store *store, struct bridge *bridge, double attr_timeout)
+int fs_init(struct fs *fs, struct store *store, struct bridge *bridge, double attr_timeout,
+            bool control_layout)
 {
     /* By its descriptor: on an NFS export root may not be allowed to look into it. */
     struct stat root;
     int error = store_fstat(store, store->root_fd, &root);
     if (error != 0)
         return error;
-    *fs = (struct fs){.store = store, .bridge = bridge, .attr_timeout = attr_timeout};
-    fs->nodes = node_table_new(&root);
+    *fs = (struct fs){.store = store,
+                      .bridge = bridge,
+                      .attr_timeout = attr_timeout,
+                      .control_layout = control_layout};
+    fs->nodes = node_table_new(&root, control_layout);
     fs->has_xattr = store_listxattr(store, ".", NULL, 0) != -EOPNOTSUPP;
     return fs->nodes != NULL ? 0 : -ENOMEM;
 }
@@ -68,6 +72,7 @@ double fs_attr_timeout(const struct fs *fs, const struct node *node)
         return 0;
     case ROLE_DIR:
     case ROLE_TMP:
+    case ROLE_INBOX:
     case ROLE_MESSAGE:
         return fs->attr_timeout;
     case ROLE_FILE:
@@ -76,9 +81,11 @@ double fs_attr_timeout(const struct fs *fs, const struct node *node)
     return at_most_one_second(fs);
 }
 
-void fs_show(const struct fs *fs, struct stat *st)
+void fs_show(const struct fs *fs, const struct node *node, struct stat *st)
 {
     st->st_ino = store_shown_ino(fs->store, st);
+    if (node->role == ROLE_INBOX)
+        st->st_ino ^= FS_OTHER_INO;
 }
 
 void fs_entry(const struct fs *fs, struct node *node, const struct stat *st,
@@ -92,7 +99,7 @@ void fs_entry(const struct fs *fs, struct node *node, const struct stat *st,
         .entry_timeout = fs_entry_timeout(fs, node),
     };
     if (node->kind == NODE_STORE)
-        fs_show(fs, &entry_r->attr);
+        fs_show(fs, node, &entry_r->attr);
 }
 
 bool fs_is_gone(int error)

@@ -47,6 +47,7 @@ struct fs {
     struct node_table *nodes;
     double attr_timeout; /* seconds, of what does not change behind our back */
     bool has_xattr;      /* the store keeps extended attributes */
+    bool control_layout; /* the mount is for Dovecot's CONTROL=: layout.c */
     atomic_uint_least64_t requests[REQUEST_COUNT];
 };
 
@@ -54,7 +55,8 @@ struct fs {
 const char *fs_request_name(enum request request);
 
 /* Looks at the store's root; takes over neither. 0 or -errno. */
-int fs_init(struct fs *fs, struct store *store, struct bridge *bridge, double attr_timeout);
+int fs_init(struct fs *fs, struct store *store, struct bridge *bridge, double attr_timeout,
+            bool control_layout);
 void fs_release(struct fs *fs);
 
 /* Seconds for which the kernel may believe an answer. */
@@ -66,8 +68,12 @@ double fs_attr_timeout(const struct fs *fs, const struct node *node);
 void fs_entry(const struct fs *fs, struct node *node, const struct stat *st,
               struct fuse_entry_param *entry_r);
 
-/* What the kernel is shown of a file of the store. */
-void fs_show(const struct fs *fs, struct stat *st);
+/* Mixed into the number of a ROLE_INBOX: programs that walk a tree take two directories of one number
+ * for a loop. */
+#define FS_OTHER_INO ((uint64_t)1 << 62)
+
+/* What the kernel is shown of NODE, a file of the store. */
+void fs_show(const struct fs *fs, const struct node *node, struct stat *st);
 
 /* Nothing is there any more under a name that was once looked up: the kernel should look again. */
 bool fs_is_gone(int error);

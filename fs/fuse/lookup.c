@@ -5,6 +5,7 @@
 
 #include "courier/name.h"
 #include "fuse/control.h"
+#include "fuse/layout.h"
 #include "fuse/status.h"
 #include "store/file.h"
 
@@ -17,7 +18,8 @@ int directory_locate(struct fs *fs, struct node *node, struct directory *dir_r)
     dir_r->mailbox.path = dir_r->mailbox_path;
     int error = node_directory_path(fs->nodes, node, dir_r->path, &dir_r->mailbox.device,
                                     &dir_r->mailbox.inode);
-    if (error != 0 || (node->role != ROLE_CUR && node->role != ROLE_NEW))
+    enum node_role role = node->role;
+    if (error != 0 || (role != ROLE_CUR && role != ROLE_NEW && role != ROLE_TMP))
         return error;
     const char *slash = strrchr(dir_r->path, '/');
     if (slash == NULL) {
@@ -30,26 +32,31 @@ int directory_locate(struct fs *fs, struct node *node, struct directory *dir_r)
     return 0;
 }
 
-static enum slot_kind classify(const struct fs *fs, struct slot *slot)
+static int classify(struct fs *fs, const struct caller *caller, struct slot *slot)
 {
     slot->control = CONTROL_NONE;
-    if (strncmp(slot->name, ".nfs", 4) == 0)
-        return SLOT_HIDDEN;
-    if (slot->dir.is_cur)
-        return SLOT_MESSAGE;
-    if (slot->dir.node == node_table_root(fs->nodes) && strcmp(slot->name, STATUS_NAME) == 0)
-        return SLOT_STATUS;
-    slot->control = control_kind_of(span_of(slot->name));
-    return slot->control != CONTROL_NONE ? SLOT_CONTROL : SLOT_FILE;
+    if (strncmp(slot->name, ".nfs", 4) == 0) {
+        slot->kind = SLOT_HIDDEN;
+    } else if (slot->dir.node == node_table_root(fs->nodes) &&
+               strcmp(slot->name, STATUS_NAME) == 0) {
+        slot->kind = SLOT_STATUS;
+    } else if (fs->control_layout) {
+        return layout_classify(fs, caller, slot);
+    } else if (slot->dir.is_cur) {
+        slot->kind = SLOT_MESSAGE;
+    } else {
+        slot->control = control_kind_of(span_of(slot->name));
+        slot->kind = slot->control != CONTROL_NONE ? SLOT_CONTROL : SLOT_FILE;
+    }
+    return 0;
 }
 
-int slot_locate(struct fs *fs, struct node *dir, const char *name, struct slot *slot_r)
+int slot_locate(struct fs *fs, const struct caller *caller, struct node *dir, const char *name,
+                struct slot *slot_r)
 {
     slot_r->name = name;
     int error = directory_locate(fs, dir, &slot_r->dir);
-    if (error == 0)
-        slot_r->kind = classify(fs, slot_r);
-    return error;
+    return error != 0 ? error : classify(fs, caller, slot_r);
 }
 
 int directory_child(const struct directory *dir, const char *name, char path_r[PATH_MAX])
@@ -70,7 +77,19 @@ int directory_child(const struct directory *dir, const char *name, char path_r[P
 
 int slot_may_change(const struct slot *slot)
 {
-    return slot->kind == SLOT_HIDDEN || slot->kind == SLOT_STATUS ? -EPERM : 0;
+    switch (slot->kind) {
+    case SLOT_FILE:
+    case SLOT_MESSAGE:
+    case SLOT_CONTROL:
+        return 0;
+    case SLOT_STATUS:
+    case SLOT_HIDDEN:
+    case SLOT_DIRECTORY:
+    case SLOT_INBOX:
+    case SLOT_CLOSED:
+        break;
+    }
+    return -EPERM;
 }
 
 int lookup_enter(struct fs *fs, const struct caller *caller, const struct directory *dir,
@@ -142,12 +161,17 @@ int lookup_name(struct fs *fs, const struct caller *caller, struct node *dir, co
                 struct fuse_entry_param *entry_r)
 {
     struct slot slot;
-    int error = slot_locate(fs, dir, name, &slot);
+    int error = slot_locate(fs, caller, dir, name, &slot);
     if (error != 0)
         return error;
     switch (slot.kind) {
     case SLOT_HIDDEN:
         return -ENOENT;
+    case SLOT_CLOSED:
+        return -EPERM;
+    case SLOT_DIRECTORY:
+    case SLOT_INBOX:
+        return layout_lookup(fs, caller, &slot, entry_r);
     case SLOT_STATUS:
         status_entry(fs, entry_r);
         return 0;

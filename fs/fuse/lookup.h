@@ -9,18 +9,22 @@ struct directory {
     char path[PATH_MAX];
     struct place place;
     bool is_cur;
-    /* For a cur or a new: the mailbox it belongs to. */
+    /* For a cur, a new or a tmp: the mailbox it belongs to. */
     char mailbox_path[PATH_MAX];
     struct place mailbox;
 };
 
-/* What a name in a directory is, by the name alone. */
+/* What a name in a directory is. */
 enum slot_kind {
     SLOT_FILE,    /* a name of the store */
     SLOT_MESSAGE, /* a name in cur */
     SLOT_CONTROL, /* a control file, if the directory is a mailbox; else as SLOT_FILE */
     SLOT_STATUS,
     SLOT_HIDDEN, /* never shown, never made */
+    /* Only in the layout for CONTROL=: */
+    SLOT_DIRECTORY, /* a directory of the store; any other file of that name is hidden */
+    SLOT_INBOX,     /* the maildir itself once more */
+    SLOT_CLOSED,    /* of a mailbox's cur, new or tmp */
 };
 
 struct slot {
@@ -33,8 +37,9 @@ struct slot {
 /* DIR_R points into itself: it cannot be copied. 0, -ESTALE or -ENAMETOOLONG. */
 int directory_locate(struct fs *fs, struct node *node, struct directory *dir_r);
 
-/* SLOT_R keeps NAME's address, and cannot be copied. As directory_locate. */
-int slot_locate(struct fs *fs, struct node *dir, const char *name, struct slot *slot_r);
+/* SLOT_R keeps NAME's address, and cannot be copied. As directory_locate, or another -errno. */
+int slot_locate(struct fs *fs, const struct caller *caller, struct node *dir, const char *name,
+                struct slot *slot_r);
 /* The path of NAME in the directory. 0 or -ENAMETOOLONG. */
 int directory_child(const struct directory *dir, const char *name, char path_r[PATH_MAX]);
 /* 0, or -EPERM for names that nobody can make or remove. */

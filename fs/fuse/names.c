@@ -12,7 +12,7 @@ static int new_name(struct fs *fs, const struct caller *caller, struct node *dir
                     bool is_file, struct slot *slot_r, struct buf *store_name,
                     char path_r[PATH_MAX])
 {
-    int error = slot_locate(fs, dir, name, slot_r);
+    int error = slot_locate(fs, caller, dir, name, slot_r);
     if (error == 0)
         error = slot_may_change(slot_r);
     if (error == 0 && control_owns(fs, caller, slot_r) == 0)
@@ -33,7 +33,7 @@ static int make_control(struct fs *fs, const struct caller *caller, struct node 
                         const char *name, mode_t mode, struct fuse_entry_param *entry_r)
 {
     struct slot slot;
-    int error = slot_locate(fs, dir, name, &slot);
+    int error = slot_locate(fs, caller, dir, name, &slot);
     if (error != 0)
         return error;
     if (slot.kind != SLOT_CONTROL)
@@ -91,7 +91,7 @@ static int link_control(struct fs *fs, const struct caller *caller, const char *
                         struct node *dir, const char *name, struct fuse_entry_param *entry_r)
 {
     struct slot slot;
-    int error = slot_locate(fs, dir, name, &slot);
+    int error = slot_locate(fs, caller, dir, name, &slot);
     if (error != 0)
         return error;
     if (slot.kind != SLOT_CONTROL)
@@ -135,7 +135,7 @@ static int unlink_slot(struct fs *fs, const struct caller *caller, const struct 
 int names_unlink(struct fs *fs, const struct caller *caller, struct node *dir, const char *name)
 {
     struct slot slot;
-    int error = slot_locate(fs, dir, name, &slot);
+    int error = slot_locate(fs, caller, dir, name, &slot);
     if (error == 0)
         error = slot_may_change(&slot);
     if (error != 0)
@@ -151,13 +151,15 @@ int names_unlink(struct fs *fs, const struct caller *caller, struct node *dir, c
     return error;
 }
 
-int names_rmdir(struct fs *fs, struct node *dir, const char *name)
+int names_rmdir(struct fs *fs, const struct caller *caller, struct node *dir, const char *name)
 {
     struct slot slot;
     char path[PATH_MAX];
-    int error = slot_locate(fs, dir, name, &slot);
+    int error = slot_locate(fs, caller, dir, name, &slot);
     if (error == 0)
         error = slot_may_change(&slot);
+    if (error == -EPERM && (slot.kind == SLOT_DIRECTORY || slot.kind == SLOT_INBOX))
+        error = -ENOTEMPTY; /* which is all the same to Dovecot */
     if (error == 0)
         error = directory_child(&slot.dir, name, path);
     if (error == 0)
@@ -222,11 +224,14 @@ int names_rename(struct fs *fs, const struct caller *caller, struct node *from_d
         return -EINVAL;
     struct slot source;
     struct slot target;
-    int error = slot_locate(fs, from_dir, from, &source);
+    int error = slot_locate(fs, caller, from_dir, from, &source);
     if (error == 0)
-        error = slot_locate(fs, to_dir, to, &target);
-    if (error == 0)
-        error = slot_may_change(&source);
+        error = slot_locate(fs, caller, to_dir, to, &target);
+    if (error != 0)
+        return error;
+    if (source.kind == SLOT_DIRECTORY && target.kind == SLOT_DIRECTORY)
+        return -ENOENT; /* it has moved already: layout.c */
+    error = slot_may_change(&source);
     if (error == 0)
         error = slot_may_change(&target);
     if (error != 0)

@@ -51,6 +51,7 @@ struct node_table {
     struct node status;
     struct node_index index;
     uint64_t next_generation;
+    bool has_inboxes;
     size_t most; /* nodes there were since memory was last given back */
 };
 
@@ -110,8 +111,19 @@ static uint64_t hash_name(const struct node *parent, struct span part)
     return XXH3_64bits_withSeed(part.text, part.len, (uint64_t)(uintptr_t)parent);
 }
 
-static uint64_t hash_base(const struct node *parent, struct span name, mode_t type)
+static bool is_inbox_name(const struct node_table *table, struct span name, mode_t type)
 {
+    return table->has_inboxes && type == S_IFDIR && span_equals(name, INBOX_NAME);
+}
+
+/* Of an inode that can be two nodes: which of them. */
+#define INBOX_HASH 1
+
+static uint64_t hash_base(const struct node_table *table, const struct node *parent,
+                          struct span name, mode_t type)
+{
+    if (is_inbox_name(table, name, type))
+        return INBOX_HASH;
     if (type != S_IFREG || !is_mailbox_part(parent))
         return 0;
     struct span base = name_base(name);
@@ -119,8 +131,11 @@ static uint64_t hash_base(const struct node *parent, struct span name, mode_t ty
     return XXH3_64bits_withSeed(base.text, base.len, mailbox);
 }
 
-static enum node_role role_of(const struct node *parent, struct span name, mode_t type)
+static enum node_role role_of(const struct node_table *table, const struct node *parent,
+                              struct span name, mode_t type)
 {
+    if (is_inbox_name(table, name, type))
+        return ROLE_INBOX;
     if (type == S_IFDIR) {
         if (span_equals(name, "cur"))
             return ROLE_CUR;
@@ -172,7 +187,7 @@ static void attach(struct node_table *table, struct node *node, struct node *par
     node->parent = parent;
     node->name = name;
     node->name_hash = hash_name(parent, entry_part(parent, span_of(name)));
-    node->role = role_of(parent, span_of(name), node->type);
+    node->role = role_of(table, parent, span_of(name), node->type);
     node_index_enter_name(&table->index, node);
 }
 
@@ -201,7 +216,7 @@ static void move_to(struct node_table *table, struct node *node, struct node *pa
     detach(table, node);
     attach(table, node, parent, name);
     parent->references--;
-    set_base_hash(table, node, hash_base(parent, span_of(name), node->type));
+    set_base_hash(table, node, hash_base(table, parent, span_of(name), node->type));
 }
 
 /* ---- life ---- */
@@ -233,7 +248,7 @@ static bool unref(struct node_table *table, struct node *node, uint64_t count)
     return gone;
 }
 
-struct node_table *node_table_new(const struct stat *root)
+struct node_table *node_table_new(const struct stat *root, bool has_inboxes)
 {
     struct node_table *table = calloc(1, sizeof(*table));
     if (table == NULL)
@@ -245,6 +260,7 @@ struct node_table *node_table_new(const struct stat *root)
         return NULL;
     }
     pthread_rwlock_init(&table->lock, NULL);
+    table->has_inboxes = has_inboxes;
     const struct key key = {root->st_dev, root->st_ino, 0, S_IFDIR};
     *table->root = (struct node){
         .kind = NODE_STORE,
@@ -311,7 +327,7 @@ static struct node *get_locked(struct node_table *table, struct node *parent, st
                                const struct stat *st, char **own_name)
 {
     mode_t type = st->st_mode & S_IFMT;
-    const struct key key = {st->st_dev, st->st_ino, hash_base(parent, name, type), type};
+    const struct key key = {st->st_dev, st->st_ino, hash_base(table, parent, name, type), type};
     uint64_t hash = hash_key(&key);
     struct node *node = find_key(table, hash, &key);
     if (node != NULL) {
@@ -408,22 +424,24 @@ void node_unref(struct node_table *table, struct node *node, uint64_t count)
 static int path_locked(const struct node_table *table, const struct node *node,
                        char path_r[PATH_MAX])
 {
-    if (node == table->root) {
-        memcpy(path_r, ".", 2);
-        return 0;
-    }
     /* From the end of the buffer to its beginning. */
     size_t at = PATH_MAX - 1;
     path_r[at] = '\0';
     for (; node != table->root; node = node->parent) {
         if (node->parent == NULL)
             return -ESTALE;
+        if (node->role == ROLE_INBOX)
+            continue;
         size_t len = strlen(node->name);
         if (len + 1 > at)
             return -ENAMETOOLONG;
         at -= len;
         memcpy(path_r + at, node->name, len);
         path_r[--at] = '/';
+    }
+    if (path_r[at] == '\0') {
+        memcpy(path_r, ".", 2);
+        return 0;
     }
     at++; /* no leading slash: it is relative */
     memmove(path_r, path_r + at, PATH_MAX - at);

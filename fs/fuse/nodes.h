@@ -26,6 +26,7 @@ enum node_role {
     ROLE_CUR, /* directories of that name */
     ROLE_NEW,
     ROLE_TMP,
+    ROLE_INBOX,   /* the second name of a maildir, in itself: layout.c */
     ROLE_MESSAGE, /* a regular file in cur or new */
     ROLE_CONTROL, /* a regular file of the store with a control file's name: of a converted mailbox */
 };
@@ -57,8 +58,12 @@ struct node {
 
 struct node_table;
 
-/* ROOT is the store's root directory. NULL without memory. */
-struct node_table *node_table_new(const struct stat *root);
+/* What an INBOX's directory is called, in itself, in the layout for CONTROL=. */
+#define INBOX_NAME ".INBOX"
+
+/* ROOT is the store's root directory. HAS_INBOXES: directories called INBOX_NAME are their parents.
+ * NULL without memory. */
+struct node_table *node_table_new(const struct stat *root, bool has_inboxes);
 void node_table_free(struct node_table *table);
 struct node *node_table_root(struct node_table *table);
 struct node *node_table_status(struct node_table *table);

@@ -210,7 +210,7 @@ static void on_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
     struct caller caller;
     int error = begin(req, REQUEST_RMDIR, &caller);
     if (error == 0)
-        error = names_rmdir(fs_of(req), node_of(req, parent), name);
+        error = names_rmdir(fs_of(req), &caller, node_of(req, parent), name);
     reply(req, error);
 }
 

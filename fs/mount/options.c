@@ -124,6 +124,10 @@ static bool read_word(struct options *options, const char *word)
         options->read_only = true;
         return true;
     }
+    if (strcmp(word, "control") == 0) {
+        options->control_layout = true;
+        return true;
+    }
     if (strcmp(word, "nocache") == 0) {
         options->use_cache = false;
         return true;

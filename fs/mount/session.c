@@ -143,7 +143,7 @@ static int run_with_bridge(struct store *store, const struct options *options)
         return 1;
     struct fs fs;
     int status = 1;
-    int error = fs_init(&fs, store, bridge, options->attr_timeout);
+    int error = fs_init(&fs, store, bridge, options->attr_timeout, options->control_layout);
     if (error == 0) {
         status = mount_and_serve(&fs, options);
         fs_release(&fs);

@@ -1,7 +1,7 @@
 """Everything a client can see of a user's mail, and how two such sights differ."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 KEEPS_NO_FOLDER = {"\\NOSELECT", "\\NONEXISTENT"}
@@ -77,6 +77,19 @@ def ask_imap(imap, read_only=False):
              if not attributes & KEEPS_NO_FOLDER]
     folders = {name: ask_folder(imap, name, read_only) for name in sorted(names)}
     return folders, subscriptions(imap)
+
+
+def flags_alone(flags):
+    """Those of the flags that are no keywords."""
+    return frozenset(flag for flag in flags if flag.startswith("\\"))
+
+
+def without_keywords(answers):
+    """The same answers with flags alone."""
+    folders = {name: replace(folder, messages={
+        uid: replace(m, flags=flags_alone(m.flags)) for uid, m in folder.messages.items()})
+               for name, folder in answers.folders.items()}
+    return replace(answers, folders=folders)
 
 
 def ask_pop3(pop3):

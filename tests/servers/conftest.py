@@ -6,6 +6,7 @@ import pytest
 
 from servers.courier import Courier
 from servers.lab import Lab
+from servers.mount import suite_options
 from servers.site import Site
 from servers.store import build
 
@@ -23,6 +24,16 @@ def pytest_runtest_makereport(item):
         for name, log in (("courierfs", site.mount.log), ("Dovecot", site.dovecot.log)):
             if log.exists():
                 report.sections.append((f"{name} logged", log.read_text(errors="replace")))
+
+
+def pytest_collection_modifyitems(config, items):
+    """With the option `control` only what is marked for it."""
+    if "control" not in suite_options():
+        return
+    kept = [item for item in items if item.get_closest_marker("any_layout")
+            and not item.get_closest_marker("ordinary_layout")]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
 
 
 @pytest.fixture(scope="session", name="lab")

@@ -47,6 +47,9 @@ service lmtp {{
 !include {settings}
 """
 
+# It reads mail in the store, and only control files on the mount.
+CONTROL_EXAMPLE = "dovecot-2.3-control.conf"
+
 # One password for everybody.
 ACCOUNTS = """
 passdb {{
@@ -80,10 +83,11 @@ class Dovecot:
 
     Further `examples` are read after it.
     A user `ann@example.org` has the maildir `example.org/ann/Maildir` there. `accounts` are the
-    settings of a master for those who log in.
+    settings of a master for those who log in. With a `store`, mail is read there, and what is at
+    `mail_root` has the layout for CONTROL=.
     """
 
-    def __init__(self, lab, mail_root, examples=(), accounts=None):
+    def __init__(self, lab, mail_root, examples=(), accounts=None, store=None):
         self._lab = lab
         self.home = lab.new_directory("dovecot", owned_by_mail_user=True)
         self.index = self.home / "index"
@@ -93,6 +97,9 @@ class Dovecot:
         self.config = self.home / "dovecot.conf"
         self._read = 0
         self._imap_port, self._pop3_port, self._lmtp_port = free_ports(3)
+        self._store = store
+        if store:
+            examples = [CONTROL_EXAMPLE, *examples]
         settings = self.home / "settings.conf"
         settings.write_text(
             self._example("dovecot-2.3.conf", mail_root, with_owner=True)
@@ -109,6 +116,8 @@ class Dovecot:
         if with_owner:
             ours |= {"mail_uid = vmail": f"mail_uid = {MAIL_UID}",
                      "mail_gid = vmail": f"mail_gid = {MAIL_GID}"}
+        if name == CONTROL_EXAMPLE:
+            ours |= {"/nfs/mail": self._store}
         for words, value in ours.items():
             if words not in text:
                 raise ValueError(f"{name} has no '{words}'")

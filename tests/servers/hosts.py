@@ -89,7 +89,8 @@ class Host:
         """courierfs and both servers on this host, over a store."""
         site = Site(self, Courier(self), store)
         site.mount = MountThere(self, store.path)
-        site.dovecot = Dovecot(self, site.mount.point)
+        site.dovecot = Dovecot(self, site.mount.point,
+                               store=store.path if site.mount.is_control else None)
         with site:
             yield site
 

@@ -32,6 +32,11 @@ class Mount:
         self.process = None
         self._expected = []
 
+    @property
+    def is_control(self):
+        """Whether it has the layout for Dovecot's CONTROL=."""
+        return "control" in self.options
+
     def __enter__(self):
         self.start()
         return self

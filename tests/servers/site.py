@@ -2,7 +2,7 @@
 
 import os
 
-from servers.answers import Answers, ask_imap, ask_pop3, nothing_in, same
+from servers.answers import Answers, ask_imap, ask_pop3, nothing_in, same, without_keywords
 from servers.courier_files import SizeList, UidDatabase, base_name
 from servers.dovecot import Dovecot
 from servers.lab import MAIL_GID, MAIL_UID
@@ -15,14 +15,19 @@ DOVECOTS_LIST = "dovecot-acl-list"
 
 
 class Site:
-    """A store served by both servers. A context manager: mounted inside the block."""
+    """A store served by both servers. A context manager: mounted inside the block.
+
+    With the option `control` Dovecot reads mail in the store, where its keywords are letters in names
+    and Courier's are not seen: keywords are no part of any answer then.
+    """
 
     def __init__(self, lab, courier, store, options=(), examples=()):
         self.lab = lab
         self.courier = courier
         self.store = store
         self.mount = Mount(lab, store.path, options)
-        self.dovecot = Dovecot(lab, self.mount.point, examples)
+        self.dovecot = Dovecot(lab, self.mount.point, examples,
+                               store=store.path if self.mount.is_control else None)
         self.expected_complaints = []
 
     def __enter__(self):
@@ -43,17 +48,21 @@ class Site:
         with self.dovecot.imap(user, **settings) as imap:
             folders, subscriptions = ask_imap(imap)
         with self.dovecot.pop3(user, **settings) as pop3:
-            return Answers(folders, subscriptions, ask_pop3(pop3))
+            return self.comparable(Answers(folders, subscriptions, ask_pop3(pop3)))
+
+    def comparable(self, answers):
+        """What of anybody's answers can be compared with Dovecot's."""
+        return without_keywords(answers) if self.mount.is_control else answers
 
     def ask_courier(self, user):
         """Answers of Courier, which really uses the store."""
-        return ask_courier(self.courier, self.store, user)
+        return self.comparable(ask_courier(self.courier, self.store, user))
 
     def ask_courier_on_a_copy(self, user):
         """Answers of Courier that leave the store as it is."""
         copy = self.store.copy(self.lab)
         try:
-            return ask_courier(self.courier, copy, user)
+            return self.comparable(ask_courier(self.courier, copy, user))
         finally:
             copy.discard()
 
@@ -79,7 +88,8 @@ class Site:
                     if not any(words in line for words in self.expected_complaints)],
                    "Dovecot complained")
         nothing_in(self.mount.unexpected_errors(), "the daemon complained")
-        nothing_in(strange_things(self.store), "the store is not as Courier leaves one")
+        nothing_in(strange_things(self.store, self.mount.is_control),
+                   "the store is not as Courier leaves one")
 
 
 def ask_courier(courier, store, user):
@@ -91,7 +101,7 @@ def ask_courier(courier, store, user):
         return Answers(folders, subscriptions, ask_pop3(pop3))
 
 
-def strange_things(store):
+def strange_things(store, may_have_letters=False):
     """What in a store is not as Courier leaves it, as a list of descriptions."""
     found = []
     for directory, names, files in os.walk(store.path):
@@ -100,11 +110,11 @@ def strange_things(store):
             status = os.lstat(path)
             if (status.st_uid, status.st_gid) != (MAIL_UID, MAIL_GID):
                 found.append(f"{path} belongs to {status.st_uid}:{status.st_gid}")
-            found += _strange_name(directory, name)
+            found += _strange_name(directory, name, may_have_letters)
     return found
 
 
-def _strange_name(directory, name):
+def _strange_name(directory, name, may_have_letters):
     path = os.path.join(directory, name)
     place = os.path.basename(directory)
     if name.startswith(CONTROL_FILES) and name != DOVECOTS_LIST:
@@ -115,7 +125,7 @@ def _strange_name(directory, name):
     if place == "Maildir" and name.startswith(".") and not name.startswith(".."):
         if not (os.path.isdir(path) and MAILBOX_PARTS <= set(os.listdir(path))):
             return [f"{path}: Courier lists it as a folder"]
-    if place in ("cur", "new"):
+    if place in ("cur", "new") and not may_have_letters:
         letters = name[len(base_name(name)):].rpartition(",")[2]
         if any(letter.islower() for letter in letters):
             return [f"{path}: a keyword letter in a file name"]

@@ -15,7 +15,8 @@ from servers.lab import STORES, wait_until
 from servers.store import ANN
 from servers.together import deliver_named, words_by_uid
 
-pytestmark = pytest.mark.skipif(bool(STORES), reason="faults are put below the daemon, not on NFS")
+pytestmark = [pytest.mark.any_layout, pytest.mark.skipif(
+    bool(STORES), reason="faults are put below the daemon, not on NFS")]
 
 # More than the calls that change the store in one sync of Dovecot's.
 STEPS = 14

@@ -7,6 +7,8 @@ from servers.courier_files import UidDatabase
 from servers.imap import Refused, encode_folder
 from servers.store import ANN, BOB, DAN, GUS, letter
 
+pytestmark = pytest.mark.any_layout
+
 SOON = {"mailbox_idle_check_interval": "1 secs"}
 
 
@@ -16,6 +18,7 @@ def uid_of(reply):
     return int(code.split()[-1])
 
 
+@pytest.mark.ordinary_layout
 def test_new_mail_by_noop(site):
     """Mail that arrives below the mount is there at the next NOOP, with Courier's next UID."""
     with site.dovecot.imap(ANN) as imap:
@@ -45,6 +48,7 @@ def test_new_mail_by_idle(site):
     site.agree(ANN)
 
 
+@pytest.mark.ordinary_layout
 def test_new_mail_delivered_through_the_mount(site):
     """Exim may deliver into the mount as well."""
     with site.dovecot.imap(ANN, **SOON) as imap:
@@ -56,6 +60,7 @@ def test_new_mail_delivered_through_the_mount(site):
     site.agree(ANN)
 
 
+@pytest.mark.ordinary_layout
 @pytest.mark.parametrize("folder", ["INBOX", "INBOX.Entwürfe", "INBOX.Lists.courier-users"])
 def test_append(site, folder):
     """Messages with flags, keywords and dates; the UID told is the UID for ever."""
@@ -111,6 +116,7 @@ def test_copy_within_a_mailbox(site):
     assert folder.messages[copy].digest == folder.messages[before[0]].digest
 
 
+@pytest.mark.ordinary_layout
 def test_store_flags_and_keywords(site):
     """Flags and keywords set, added and removed through Dovecot."""
     with site.dovecot.imap(ANN) as imap:
@@ -127,6 +133,7 @@ def test_store_flags_and_keywords(site):
     assert shown[second].flags == {"\\Seen"}
 
 
+@pytest.mark.ordinary_layout
 def test_flags_in_one_session_that_stays(site):
     """One Dovecot session stays while Courier changes flags and keywords in between."""
     with site.dovecot.imap(ANN) as imap:
@@ -220,6 +227,7 @@ SORTS = ["(SUBJECT) UTF-8 ALL", "(REVERSE DATE) UTF-8 ALL", "(SIZE SUBJECT) UTF-
          "(REVERSE ARRIVAL) UTF-8 SEEN", "(FROM SUBJECT) UTF-8 UNSEEN"]
 
 
+@pytest.mark.ordinary_layout
 def test_search_and_sort(site):
     """SEARCH and SORT find the same UIDs, in the same order."""
     site.agree(ANN)

@@ -6,15 +6,20 @@ import pytest
 
 from servers.answers import nothing_in
 from servers.fault_operations import (
-    MOST_IMPORTANT, OPERATIONS, Append, Arrival, FirstPop3, FirstSelect, Look)
+    MOST_IMPORTANT, OPERATIONS, Append, Arrival, FirstPop3, FirstSelect, Look, Rename)
 from servers.fault_place import (  # pylint: disable=unused-import
     COMPLAINTS, EVERY_STEP, attempt, build_templates, make_place, steps)
 from servers.faults import CHANGES, ERRORS, LOOKS
 from servers.lab import STORES
 from servers.mount import suite_options
-from servers.site import ask_courier
 
-pytestmark = pytest.mark.skipif(bool(STORES), reason="faults are put below the daemon, not on NFS")
+pytestmark = [pytest.mark.any_layout, pytest.mark.skipif(
+    bool(STORES), reason="faults are put below the daemon, not on NFS")]
+
+# Where Dovecot renames folders in the store the daemon has no part in it.
+KINDS = [pytest.param(kind, marks=pytest.mark.ordinary_layout if kind is Rename else ())
+         for kind in OPERATIONS]
+
 
 def is_tried_at_every_step(kind):
     """Not without the cache, where it would take as long once more."""
@@ -23,7 +28,7 @@ def is_tried_at_every_step(kind):
 
 # ---- the daemon dies ----
 
-@pytest.mark.parametrize("kind", OPERATIONS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_killed_at_every_step(place, kind):
     """Right before each change to the store: Courier goes on at once, and Dovecot after it."""
     waits = 0
@@ -51,7 +56,7 @@ def test_killed_at_every_step(place, kind):
 def courier_alone(place, operation):
     """Courier's answers while nothing is mounted."""
     start = time.monotonic()
-    answers = ask_courier(place.courier, place.store, operation.user)
+    answers = place.site.ask_courier(operation.user)
     assert time.monotonic() - start < 10, "a lock that nobody has any more stops Courier"
     return answers
 
@@ -85,7 +90,7 @@ def fail_at_each(place, kind, kinds, every=False):
     nothing_in(found, "after errors")
 
 
-@pytest.mark.parametrize("kind", OPERATIONS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_a_change_fails(place, kind):
     """The disk is full or broken, for one call."""
     fail_at_each(place, kind, CHANGES, every=is_tried_at_every_step(kind))

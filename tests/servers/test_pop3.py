@@ -7,6 +7,8 @@ from servers.courier import deliver
 from servers.courier_files import SIZE_LIST, SizeList, edit, with_identities
 from servers.store import ANN, BOB, CEM, DAN, EVE, FAY, GUS, USERS, letter
 
+pytestmark = pytest.mark.any_layout
+
 HAVE_A_LIST = (ANN, CEM, EVE, FAY)
 HAVE_NO_LIST = (BOB, DAN, GUS)
 

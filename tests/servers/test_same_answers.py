@@ -6,6 +6,8 @@ from servers.answers import ask_folder, different_folder, nothing_in, same
 from servers.courier_files import messages
 from servers.store import ANN, BOB, CEM, DAN, USERS
 
+pytestmark = pytest.mark.any_layout
+
 
 def invented_by(courier, site, user):
     """The mailboxes and messages for which Courier had to invent a UIDVALIDITY or a UIDL."""
@@ -14,6 +16,7 @@ def invented_by(courier, site, user):
             "unbound": {message for uidl, message in courier.pop3 if uidl not in listed}}
 
 
+@pytest.mark.ordinary_layout
 def test_the_store_is_worth_testing(site):
     """The store has what the promise is about: many mailboxes, used in every way."""
     answers = {user: site.ask_courier_on_a_copy(user) for user in USERS}

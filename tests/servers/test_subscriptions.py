@@ -7,6 +7,8 @@ from servers.imap import encode_folder
 from servers.lab import as_mail_user
 from servers.store import ANN, BOB, GUS, letter
 
+pytestmark = pytest.mark.any_layout
+
 ODD_LINES = ["#shared.bob.public", "Not.below.INBOX", "INBOX.No.such.folder"]
 
 
@@ -80,6 +82,7 @@ def test_no_final_newline(site):
     assert site.agree(ANN).subscriptions == before | {"INBOX.Lists"}
 
 
+@pytest.mark.ordinary_layout
 def test_a_store_of_an_older_courier(site):
     """Before 5.0 Courier kept names in modified UTF-7, on disk and in its list: Dovecot without
     `:UTF-8` does likewise, and every byte goes through as it is."""

@@ -11,12 +11,16 @@ COURIERFS_ROUNDS makes it longer, COURIERFS_SEED replays one.
 import os
 import random
 
+import pytest
+
 from servers.imap import Refused
 from servers.lab import MAIL_GID, MAIL_UID
 from servers.site import Site
 from servers.test_mail_client import SETTINGS
 from servers.together import (
     MIA, add_user, deliver_named, named, rounds, seed, word_of, words_by_uid)
+
+pytestmark = pytest.mark.any_layout
 
 FOLDERS = ["INBOX", "INBOX.Sent", "INBOX.Work", "INBOX.Work.Plan"]
 FLAGS = ["\\Seen", "\\Flagged", "\\Answered", "$Label1", "Later", "Junk"]

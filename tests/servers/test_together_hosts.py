@@ -23,6 +23,8 @@ from servers.test_together_kill import (
     OLD, WITHOUT_GAMIN, goes_on, holder, lock_of, stopped_with_lock)
 from servers.together import MIA, add_large_user, named, rounds, stopping, words_by_uid
 
+pytestmark = pytest.mark.any_layout
+
 COUNT = 400
 SECONDS = rounds(5)
 

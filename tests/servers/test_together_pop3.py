@@ -25,6 +25,8 @@ from servers.lab import wait_until
 from servers.site import Site
 from servers.together import MIA, add_user, rounds, stopping, word_of, working
 
+pytestmark = pytest.mark.any_layout
+
 SECONDS = rounds(6)
 
 

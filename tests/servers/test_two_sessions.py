@@ -11,6 +11,8 @@ import pytest
 from servers.lab import wait_until
 from servers.store import ANN
 
+pytestmark = pytest.mark.any_layout
+
 
 def flags_of(imap, uid):
     """What a session says of a message, after a NOOP."""

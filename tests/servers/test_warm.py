@@ -13,6 +13,8 @@ from servers.store import ANN, CEM
 from servers.test_cost import Counted
 from servers.together import MIA, add_user
 
+pytestmark = pytest.mark.any_layout
+
 HEAD = b"Subject: s\nFrom: a@b\n\n"
 # Line ends of all kinds; Courier counts others than Dovecot does.
 MESSAGES = [

@@ -50,11 +50,21 @@ static int set_up(void **state)
 {
     (void)state;
     struct stat st = a_dir(2);
-    table = node_table_new(&st);
+    table = node_table_new(&st, false);
     root = node_table_root(table);
     mailbox = get(root, "Maildir", a_dir(10));
     cur = get(mailbox, "cur", a_dir(11));
     new = get(mailbox, "new", a_dir(12));
+    return 0;
+}
+
+static int set_up_with_inboxes(void **state)
+{
+    (void)state;
+    struct stat st = a_dir(2);
+    table = node_table_new(&st, true);
+    root = node_table_root(table);
+    mailbox = get(root, "Maildir", a_dir(10));
     return 0;
 }
 
@@ -108,6 +118,26 @@ static void keeps_copies_in_two_mailboxes_apart(void **state)
     assert_ptr_not_equal(one, two);
     has_path(one, "Maildir/cur/1.a:2,");
     has_path(two, "Maildir/.Sent/cur/1.a:2,S");
+}
+
+static void a_maildir_can_be_its_own_inbox(void **state)
+{
+    (void)state;
+    struct node *inbox = get(mailbox, ".INBOX", a_dir(10));
+    assert_ptr_not_equal(inbox, mailbox);
+    assert_ptr_equal(get(mailbox, ".INBOX", a_dir(10)), inbox);
+    assert_ptr_equal(get(root, "Maildir", a_dir(10)), mailbox);
+    assert_int_equal(inbox->role, ROLE_INBOX);
+    has_path(inbox, "Maildir");
+    has_path(get(inbox, "file", a_file(20)), "Maildir/file");
+    /* Renamed by somebody else. */
+    assert_ptr_equal(get(root, "Other", a_dir(10)), mailbox);
+    has_path(inbox, "Other");
+    /* The store may be one maildir. */
+    struct node *own = get(root, ".INBOX", a_dir(2));
+    assert_ptr_not_equal(own, root);
+    has_path(own, ".");
+    has_path(get(own, "file", a_file(21)), "file");
 }
 
 static void gives_one_name_to_one_node(void **state)
@@ -235,6 +265,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(tells_messages_with_one_inode_number_apart, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(keeps_copies_in_two_mailboxes_apart, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_maildir_can_be_its_own_inbox, set_up_with_inboxes,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(gives_one_name_to_one_node, set_up, tear_down),
         cmocka_unit_test_setup_teardown(moves_with_a_rename, set_up, tear_down),
         cmocka_unit_test_setup_teardown(exchanges, set_up, tear_down),
