@@ -10,7 +10,8 @@
  *   - directories have their places; a maildir has itself once more, as `.INBOX`;
  *   - control files are what they are on any mount;
  *   - of the store's files only those are there that Dovecot makes: temporary names for locks,
- *     `dovecot-uidvalidity`, and the real control files of a converted mailbox;
+ *     `dovecot-uidvalidity`, Maildir++'s `maildirsize`, which Dovecot's quota looks for here, and the real
+ *     control files of a converted mailbox;
  *   - `cur`, `new` and `tmp` are there and closed: a Dovecot that looks here for mail, because somebody
  *     forgot CONTROL=, must meet an error and not an empty mailbox.
  *
@@ -30,7 +31,8 @@
 
 static bool is_dovecots(struct span name)
 {
-    static const char *const beginnings[] = {"dovecot", ".dovecot", "temp.", ".temp."};
+    static const char *const beginnings[] = {"dovecot", ".dovecot", "temp.", ".temp.",
+                                             "maildirsize"};
     for (size_t i = 0; i < sizeof(beginnings) / sizeof(beginnings[0]); i++) {
         if (span_starts(name, beginnings[i]))
             return true;

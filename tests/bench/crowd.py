@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 
 from bench.figures import Figures
-from bench.sides import Courierfs, Native, PassThrough, WithoutCache
+from bench.sides import ControlFiles, Courierfs, Native, PassThrough, WithoutCache
 from bench.stores import Shape, make_store, user_name
 from bench.wire import Wire
 
@@ -80,7 +80,7 @@ def measure(given, lab):
     users = [user_name(number) for number in range(accounts)]
     with ExitStack() as stack:
         sides = [stack.enter_context(kind(lab, source))
-                 for kind in (Native, PassThrough, Courierfs, WithoutCache)]
+                 for kind in (Native, PassThrough, Courierfs, WithoutCache, ControlFiles)]
         masters = {side.name: stack.enter_context(side.dovecot.master()) for side in sides}
         for number in range(given.rounds):
             for side in sides if number % 2 == 0 else sides[::-1]:

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from bench import operations
 from bench.figures import Figures
 from bench.operations import OPERATIONS, Visit
-from bench.sides import SIDES, CourierItself, Courierfs, Native
+from bench.sides import SIDES, ControlFiles, CourierItself, Courierfs, Native
 from bench.stores import Shape, make_store, user_name
 
 LARGE = 25 << 20
@@ -61,7 +61,7 @@ def slow(given, lab):
     """The same over a store whose requests take time."""
     size = 100 if given.short else 10_000
     return [measure_folder(given, lab, f"{size:,} messages, {delay} ms for each request", Shape(size),
-                           (Native, Courierfs, CourierItself), delay, SLOW_OPERATIONS)
+                           (Native, Courierfs, ControlFiles, CourierItself), delay, SLOW_OPERATIONS)
             for delay in (DELAYS_MS[1:2] if given.short else DELAYS_MS)]
 
 
@@ -71,7 +71,8 @@ def first_pop3(given, lab):
     figures = Figures(f"{size:,} messages, no sizes in names, POP3", base="native")
     source = make_source(lab, Shape(size, sizes_in_names=False), large=2000)
     with ExitStack() as stack:
-        sides = [stack.enter_context(kind(lab, source)) for kind in (Native, Courierfs)]
+        sides = [stack.enter_context(kind(lab, source))
+                 for kind in (Native, Courierfs, ControlFiles)]
         for number in range(given.rounds):
             for prepare in (False, True):
                 for side in sides if number % 2 == 0 else sides[::-1]:

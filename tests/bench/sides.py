@@ -4,6 +4,7 @@ native     Dovecot on a converted copy, without any mount
 plain      the same, through a pass-through file system that only passes on (plainfs.c)
 courierfs  Dovecot through courierfs, on a copy as Courier left it
 nocache    the same with -o nocache
+control    Dovecot on the store itself, with courierfs for its control files (-o control)
 courier    Courier on a copy
 
 With a delay, a plainfs that takes so much longer for each request lies below each of them: the store
@@ -187,7 +188,8 @@ class Courierfs(_DovecotSide):
         super().__init__(lab, source, delay_ms)
         self.mount = Mount(lab, self.store, self.options)
         self.mount.start()
-        self.dovecot = Dovecot(lab, self.mount.point)
+        self.dovecot = Dovecot(lab, self.mount.point,
+                               store=self.store if self.mount.is_control else None)
         self._looking = {}
         self._looking = self._cost_of_looking()
 
@@ -236,6 +238,13 @@ class WithoutCache(Courierfs):
     options = ("nocache",)
 
 
+class ControlFiles(Courierfs):
+    """Dovecot reads mail in the store, and control files through courierfs."""
+
+    name = "control"
+    options = ("control",)
+
+
 class CourierItself(Side):
     """Courier's own servers."""
 
@@ -252,7 +261,7 @@ class CourierItself(Side):
         return Wire(self._courier.pop3(maildir_of(self.store, user)).connection)
 
 
-SIDES = (Native, PassThrough, Courierfs, WithoutCache, CourierItself)
+SIDES = (Native, PassThrough, Courierfs, WithoutCache, ControlFiles, CourierItself)
 
 
 def settled(side):

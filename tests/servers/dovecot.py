@@ -11,7 +11,7 @@ import smtplib
 import socket
 
 from servers.imap import Imap, Refused
-from servers.lab import MAIL_GID, MAIL_UID, TOP, Connection, shell_command, wait_until
+from servers.lab import MAIL_GID, MAIL_UID, STORES, TOP, Connection, shell_command, wait_until
 from servers.pop3 import Pop3
 
 EXAMPLES = TOP / "mount-examples"
@@ -117,7 +117,8 @@ class Dovecot:
             ours |= {"mail_uid = vmail": f"mail_uid = {MAIL_UID}",
                      "mail_gid = vmail": f"mail_gid = {MAIL_GID}"}
         if name == CONTROL_EXAMPLE:
-            ours |= {"/nfs/mail": self._store}
+            ours |= {"/nfs/mail": self._store,
+                     "mail_nfs_storage = yes": f"mail_nfs_storage = {'yes' if STORES else 'no'}"}
         for words, value in ours.items():
             if words not in text:
                 raise ValueError(f"{name} has no '{words}'")

@@ -14,7 +14,7 @@ from servers.mount import COURIERFS, Mount, suite_options
 from servers.site import Site
 from servers.store import ANN, BOB, CEM, DAN
 
-EXAMPLE = TOP / "mount-examples" / "fstab"
+EXAMPLES = TOP / "mount-examples"
 
 
 def refusal(lab, *arguments):
@@ -170,9 +170,9 @@ def run_mount(lab, *arguments):
 
 
 @pytest.fixture(name="idle_site")
-def make_idle_site(lab, courier, store):
+def make_idle_site(request, lab, courier, store):
     """A site that is not mounted; what is mounted on its mount point is seen everywhere."""
-    site = Site(lab, courier, store)
+    site = Site(lab, courier, store, getattr(request, "param", ()))
     shared = lab.new_directory("shared")
     for words in (["--bind", shared, shared], ["--make-shared", shared]):
         assert lab.run(["mount", *words]).returncode == 0
@@ -200,10 +200,12 @@ def test_mount_by_type(lab, idle_site):
     unmount(idle_site)
 
 
-def test_the_line_of_the_fstab_example(lab, idle_site):
+@pytest.mark.parametrize("name, idle_site", [("fstab", []), ("fstab-control", ["control"])],
+                         indirect=["idle_site"])
+def test_the_line_of_the_fstab_example(lab, idle_site, name):
     """The line that administrators copy, with the paths of the test in it."""
     table = lab.new_directory("fstab") / "fstab"
-    text = EXAMPLE.read_text(encoding="utf-8")
+    text = (EXAMPLES / name).read_text(encoding="utf-8")
     point = idle_site.mount.point.resolve()
     for words, ours in (("/nfs/mail", idle_site.mount.store), ("/srv/mail", point),
                         ("/var/cache/courierfs", idle_site.mount.state)):

@@ -49,6 +49,8 @@ class Soak:
         self.few, self.many = messages, messages + MORE
         self.workers = workers
         self.with_faults = faults
+        # Where Dovecot reads mail in the store, keywords are no common ground.
+        self.keywords = [] if "control" in options else KEYWORDS
         self.lab = Lab()
         self.places = [Here(self.lab)]
         self._hosts = contextlib.ExitStack()
@@ -266,6 +268,8 @@ class Soak:
         if session.mailbox is None or session.read_only or not uids:
             for step in ("flags", "keywords", "expunge", "copy", "move"):
                 del steps[step]
+        elif not self.keywords:
+            del steps["keywords"]
         if session.mailbox is None:
             del steps["noop"]
         step = rng.choices(list(steps), list(steps.values()))[0]
@@ -278,12 +282,12 @@ class Soak:
         elif step == "status":
             session.status(rng.choice(others))
         elif step in ("flags", "keywords"):
-            words = rng.sample(FLAGS if step == "flags" else KEYWORDS, rng.randint(1, 2))
+            words = rng.sample(FLAGS if step == "flags" else self.keywords, rng.randint(1, 2))
             kept = {"add": words} if page.chance(0.6) else {"remove": words}
             session.change(rng.choice(uids), **kept)
         elif step == "append":
             mailbox = rng.choice(MAILBOXES)
-            flags = rng.sample(FLAGS + KEYWORDS, rng.randint(0, 3))
+            flags = rng.sample(FLAGS + self.keywords, rng.randint(0, 3))
             session.append(mailbox, page.new_letter(rng, mailbox), flags)
         elif step == "expunge":
             session.expunge(rng.sample(uids, max(1, len(uids) // 4)))

@@ -88,8 +88,8 @@ class PinnedMount(Mount):
 class RecordedDovecot(Dovecot):
     """Dovecot whose programs write down what they do."""
 
-    def __init__(self, lab, mail_root, environment):
-        super().__init__(lab, mail_root)
+    def __init__(self, lab, mail_root, environment, store):
+        super().__init__(lab, mail_root, store=store)
         self._words = " ".join(f"{name}={value}" for name, value in environment.items())
 
     def _command(self, program, settings):
@@ -115,7 +115,8 @@ class Node:
         self.mount = PinnedMount(place, store.path, options, daemon, environment)
         # Nobody may look at the bare mountpoint: a dead mount is an error, not an empty account.
         self.mount.point.chmod(0)
-        self.dovecot = RecordedDovecot(place.lab, self.mount.point, environment)
+        self.dovecot = RecordedDovecot(place.lab, self.mount.point, environment,
+                                       store.path if self.mount.is_control else None)
         self.is_up = False
         self._indexes = 0
 
@@ -124,7 +125,10 @@ class Node:
         name, _, domain = ANN.partition("@")  # variables are not expanded on a command line
         index = self.dovecot.index / f"{self._indexes}" / domain / name
         maildir = self.mount.point / domain / name / "Maildir"
-        return {"mail_location": f"maildir:{maildir}:INDEX={index}:UTF-8"} | quota.DOVECOT
+        where = f"{maildir}"
+        if self.mount.is_control:
+            where = f"{self.mount.store / maildir.relative_to(self.mount.point)}:CONTROL={maildir}"
+        return {"mail_location": f"maildir:{where}:INDEX={index}:UTF-8"} | quota.DOVECOT
 
     def lose_index(self):
         """Later sessions find no index. Those that live keep theirs: Dovecot takes a mailbox
