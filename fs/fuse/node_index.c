@@ -22,7 +22,7 @@ void node_index_release(struct node_index *index)
     *index = (struct node_index){.by_key = NULL};
 }
 
-static size_t bucket_of(const struct node_index *index, uint64_t hash)
+static size_t bucket_of(const struct node_index *index, uint32_t hash)
 {
     return (size_t)hash & (index->buckets - 1);
 }
@@ -96,12 +96,12 @@ void node_index_leave_name(struct node_index *index, struct node *node)
     *place = node->next_by_name;
 }
 
-struct node *node_index_key_chain(const struct node_index *index, uint64_t hash)
+struct node *node_index_key_chain(const struct node_index *index, uint32_t hash)
 {
     return index->by_key[bucket_of(index, hash)];
 }
 
-struct node *node_index_name_chain(const struct node_index *index, uint64_t hash)
+struct node *node_index_name_chain(const struct node_index *index, uint32_t hash)
 {
     return index->by_name[bucket_of(index, hash)];
 }

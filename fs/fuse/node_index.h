@@ -22,8 +22,8 @@ void node_index_enter_name(struct node_index *index, struct node *node);
 void node_index_leave_name(struct node_index *index, struct node *node);
 
 /* The chains to be searched, by next_by_key and next_by_name. */
-struct node *node_index_key_chain(const struct node_index *index, uint64_t hash);
-struct node *node_index_name_chain(const struct node_index *index, uint64_t hash);
+struct node *node_index_key_chain(const struct node_index *index, uint32_t hash);
+struct node *node_index_name_chain(const struct node_index *index, uint32_t hash);
 
 /* For emptying it: any node, or NULL when there is none left. *CURSOR starts as 0. */
 struct node *node_index_any(const struct node_index *index, size_t *cursor);

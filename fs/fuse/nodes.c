@@ -50,7 +50,7 @@ struct node_table {
     struct node *root;
     struct node status;
     struct node_index index;
-    uint64_t next_generation;
+    uint32_t next_generation; /* the kernel keeps as many bits */
     bool has_inboxes;
     size_t most; /* nodes there were since memory was last given back */
 };
@@ -70,12 +70,12 @@ struct key {
 
 #define CONTROL_TYPE 1
 
-static uint64_t hash_key(const struct key *key)
+static uint32_t hash_key(const struct key *key)
 {
-    return XXH3_64bits(key, sizeof(*key));
+    return (uint32_t)XXH3_64bits(key, sizeof(*key));
 }
 
-static bool has_key(const struct node *node, uint64_t hash, const struct key *key)
+static bool has_key(const struct node *node, uint32_t hash, const struct key *key)
 {
     if (node->key_hash != hash)
         return false;
@@ -85,7 +85,7 @@ static bool has_key(const struct node *node, uint64_t hash, const struct key *ke
            key->base_hash == node->base_hash && key->type == node->type;
 }
 
-static struct node *find_key(struct node_table *table, uint64_t hash, const struct key *key)
+static struct node *find_key(struct node_table *table, uint32_t hash, const struct key *key)
 {
     struct node *node = node_index_key_chain(&table->index, hash);
     while (node != NULL && !has_key(node, hash, key))
@@ -106,9 +106,9 @@ static struct span entry_part(const struct node *parent, struct span name)
     return parent->role == ROLE_CUR ? name_base(name) : name;
 }
 
-static uint64_t hash_name(const struct node *parent, struct span part)
+static uint32_t hash_name(const struct node *parent, struct span part)
 {
-    return XXH3_64bits_withSeed(part.text, part.len, (uint64_t)(uintptr_t)parent);
+    return (uint32_t)XXH3_64bits_withSeed(part.text, part.len, (uint64_t)(uintptr_t)parent);
 }
 
 static bool is_inbox_name(const struct node_table *table, struct span name, mode_t type)
@@ -152,7 +152,7 @@ static enum node_role role_of(const struct node_table *table, const struct node 
 static struct node *find_name(struct node_table *table, const struct node *parent, struct span name)
 {
     struct span part = entry_part(parent, name);
-    uint64_t hash = hash_name(parent, part);
+    uint32_t hash = hash_name(parent, part);
     struct node *node = node_index_name_chain(&table->index, hash);
     for (; node != NULL; node = node->next_by_name) {
         if (node->name_hash == hash && node->parent == parent &&
@@ -283,7 +283,7 @@ void node_table_free(struct node_table *table)
     struct node *node;
     size_t cursor = 0;
     while ((node = node_index_any(&table->index, &cursor)) != NULL) {
-        if (node->control != NULL)
+        if (node->kind == NODE_CONTROL)
             control_unref(node->control);
         free_node(table, node);
     }
@@ -310,7 +310,7 @@ size_t node_table_count(struct node_table *table)
     return count;
 }
 
-static void enter_new(struct node_table *table, struct node *node, uint64_t key_hash)
+static void enter_new(struct node_table *table, struct node *node, uint32_t key_hash)
 {
     node->generation = ++table->next_generation;
     node->key_hash = key_hash;
@@ -328,7 +328,7 @@ static struct node *get_locked(struct node_table *table, struct node *parent, st
 {
     mode_t type = st->st_mode & S_IFMT;
     const struct key key = {st->st_dev, st->st_ino, hash_base(table, parent, name, type), type};
-    uint64_t hash = hash_key(&key);
+    uint32_t hash = hash_key(&key);
     struct node *node = find_key(table, hash, &key);
     if (node != NULL) {
         node->references++;
@@ -339,7 +339,7 @@ static struct node *get_locked(struct node_table *table, struct node *parent, st
         node->kind = NODE_STORE;
         node->device = st->st_dev;
         node->inode = st->st_ino;
-        node->type = type;
+        node->type = (uint16_t)type;
         node->base_hash = key.base_hash;
         enter_new(table, node, hash);
     }
@@ -367,7 +367,7 @@ struct node *node_get(struct node_table *table, struct node *parent, struct span
 struct node *node_get_control(struct node_table *table, struct control_file *file)
 {
     const struct key key = {0, (uintptr_t)file, 0, CONTROL_TYPE};
-    uint64_t hash = hash_key(&key);
+    uint32_t hash = hash_key(&key);
     pthread_rwlock_wrlock(&table->lock);
     struct node *node = find_key(table, hash, &key);
     struct control_file *surplus = file;
@@ -404,7 +404,7 @@ void node_unref(struct node_table *table, struct node *node, uint64_t count)
     if (node->kind == NODE_STATUS || node == table->root)
         return;
     pthread_rwlock_wrlock(&table->lock);
-    struct control_file *control = node->control;
+    struct control_file *control = node->kind == NODE_CONTROL ? node->control : NULL;
     size_t before = table->index.count;
     if (before > table->most)
         table->most = before;

@@ -13,14 +13,16 @@
 #include "base/span.h"
 #include "bridge/bridge.h"
 
-enum node_kind {
+/* There is one node for each file that the kernel remembers, millions of them: small things are kept
+ * small. */
+enum __attribute__((packed)) node_kind {
     NODE_STORE,   /* a file or directory of the store */
     NODE_CONTROL, /* a control file: content from the bridge, no path */
     NODE_STATUS,  /* the status file */
 };
 
 /* What a node's name and place say about it. */
-enum node_role {
+enum __attribute__((packed)) node_role {
     ROLE_FILE,
     ROLE_DIR,
     ROLE_CUR, /* directories of that name */
@@ -34,15 +36,18 @@ enum node_role {
 struct open_file;
 
 struct node {
-    /* Never change. */
+    /* Never change, but for the role. */
     enum node_kind kind;
-    dev_t device; /* NODE_STORE: which file it is */
-    ino_t inode;
-    mode_t type; /* S_IFMT bits */
-    uint64_t generation;
-    struct control_file *control; /* NODE_CONTROL: one reference */
-
     _Atomic enum node_role role;
+    uint16_t type; /* S_IFMT bits */
+    uint32_t generation;
+    union {
+        struct { /* NODE_STORE: which file it is */
+            dev_t device;
+            ino_t inode;
+        };
+        struct control_file *control; /* NODE_CONTROL: one reference */
+    };
 
     /* The rest belongs to nodes.c. */
     uint64_t references;
@@ -50,9 +55,9 @@ struct node {
     char *name;          /* the store's name in parent */
     struct node *next_by_key;
     struct node *next_by_name;
-    uint64_t key_hash;
     uint64_t base_hash;
-    uint64_t name_hash;
+    uint32_t key_hash;
+    uint32_t name_hash;
     struct open_file *open_files;
 };
 

@@ -17,6 +17,7 @@ from servers.lab import BUILD, Lab
 
 from bench import crowd, memory, migration, page, serving
 from bench.figures import Figures
+from bench.sides import SIDES
 
 PARTS = {
     "folders": serving.fast,
@@ -35,6 +36,9 @@ def arguments():
     parser.add_argument("parts", nargs="*", metavar="PART",
                         help=f"of {', '.join(PARTS)}; without, all of them")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sides", type=lambda text: text.split(","),
+                        default=[side.name for side in SIDES],
+                        help="of native,plain,courierfs,nocache,control,courier; native must be there")
     parser.add_argument("--short", action="store_true", help="small cases: whether it works")
     parser.add_argument("--script", type=Path, help="courier-dovecot-migrate.pl, to compare with")
     parser.add_argument("--draw", type=Path, nargs="+", metavar="FILE", default=[],
@@ -44,15 +48,17 @@ def arguments():
     unknown = set(given.parts) - set(PARTS)
     if unknown:
         parser.error(f"no such part: {', '.join(unknown)}")
+    if not {"native"} <= set(given.sides) <= {side.name for side in SIDES}:
+        parser.error(f"no such sides, or without native: {', '.join(given.sides)}")
     given.say = lambda text: print(f"  {text}", file=sys.stderr, flush=True)
     return given
 
 
 def measured(given, part):
-    """The part's Figures, in a laboratory of their own."""
+    """The part's Figures, each as soon as it is there, in a laboratory of their own."""
     lab = Lab()
     try:
-        return PARTS[part](given, lab)
+        yield from PARTS[part](given, lab)
     finally:
         lab.close()
 
@@ -68,12 +74,11 @@ def main():
     found = [Figures.of_json(data) for path in given.draw
              for data in json.loads(path.read_text(encoding="utf-8"))]
     for part in () if given.draw else given.parts or PARTS:
-        fresh = measured(given, part)
-        for figures in fresh:
+        for figures in measured(given, part):
             print(figures.as_text(), end="\n\n", flush=True)
-        found += fresh
-        (given.output / "figures.json").write_text(
-            json.dumps([figures.as_json() for figures in found], indent=1), encoding="utf-8")
+            found.append(figures)
+            (given.output / "figures.json").write_text(
+                json.dumps([figures.as_json() for figures in found], indent=1), encoding="utf-8")
     page.write(given.output, found, about)
     print(f"page: {given.output / 'index.html'}")
 

@@ -80,7 +80,8 @@ def measure(given, lab):
     users = [user_name(number) for number in range(accounts)]
     with ExitStack() as stack:
         sides = [stack.enter_context(kind(lab, source))
-                 for kind in (Native, PassThrough, Courierfs, WithoutCache, ControlFiles)]
+                 for kind in (Native, PassThrough, Courierfs, WithoutCache, ControlFiles)
+                 if kind.name in given.sides]
         masters = {side.name: stack.enter_context(side.dovecot.master()) for side in sides}
         for number in range(given.rounds):
             for side in sides if number % 2 == 0 else sides[::-1]:

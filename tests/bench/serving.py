@@ -33,12 +33,17 @@ def run_round(figures, sides, messages, number, ops):
                 figures.set_counts(operation.name, side.name, visit.counts)
 
 
+def wanted(given, kinds):
+    """Those of the sides that were asked for."""
+    return [kind for kind in kinds if kind.name in given.sides]
+
+
 def measure_folder(given, lab, title, shape, kinds=SIDES, delay_ms=None, ops=OPERATIONS):
     """Figures of one folder."""
     figures = Figures(title, base="native")
     source = make_source(lab, shape, large=LARGE if not given.short else 1 << 20)
     with ExitStack() as stack:
-        sides = [stack.enter_context(kind(lab, source, delay_ms)) for kind in kinds]
+        sides = [stack.enter_context(kind(lab, source, delay_ms)) for kind in wanted(given, kinds)]
         # Once beforehand: what is slow only because it was never done is not what is asked.
         for side in sides:
             operations.warm_select(Visit(side, shape.messages, 0))
@@ -51,18 +56,18 @@ def measure_folder(given, lab, title, shape, kinds=SIDES, delay_ms=None, ops=OPE
 def fast(given, lab):
     """Folders of growing size, with and without sizes in the names."""
     sizes = (100, 400) if given.short else (1_000, 10_000, 100_000)
-    found = [measure_folder(given, lab, f"{size:,} messages", Shape(size)) for size in sizes]
-    found.append(measure_folder(given, lab, f"{sizes[1]:,} messages, no sizes in names",
-                                Shape(sizes[1], sizes_in_names=False)))
-    return found
+    for size in sizes:
+        yield measure_folder(given, lab, f"{size:,} messages", Shape(size))
+    yield measure_folder(given, lab, f"{sizes[1]:,} messages, no sizes in names",
+                         Shape(sizes[1], sizes_in_names=False))
 
 
 def slow(given, lab):
     """The same over a store whose requests take time."""
     size = 100 if given.short else 10_000
-    return [measure_folder(given, lab, f"{size:,} messages, {delay} ms for each request", Shape(size),
-                           (Native, Courierfs, ControlFiles, CourierItself), delay, SLOW_OPERATIONS)
-            for delay in (DELAYS_MS[1:2] if given.short else DELAYS_MS)]
+    for delay in DELAYS_MS[1:2] if given.short else DELAYS_MS:
+        yield measure_folder(given, lab, f"{size:,} messages, {delay} ms for each request", Shape(size),
+                             (Native, Courierfs, ControlFiles, CourierItself), delay, SLOW_OPERATIONS)
 
 
 def first_pop3(given, lab):
@@ -72,7 +77,7 @@ def first_pop3(given, lab):
     source = make_source(lab, Shape(size, sizes_in_names=False), large=2000)
     with ExitStack() as stack:
         sides = [stack.enter_context(kind(lab, source))
-                 for kind in (Native, Courierfs, ControlFiles)]
+                 for kind in wanted(given, (Native, Courierfs, ControlFiles))]
         for number in range(given.rounds):
             for prepare in (False, True):
                 for side in sides if number % 2 == 0 else sides[::-1]:
@@ -95,7 +100,7 @@ def many_folders(given, lab):
     folders = {f"Folder {number}": Shape(1) for number in range(count)}
     source = make_store(lab.new_directory("source") / "store", [(Shape(1), folders)])
     with ExitStack() as stack:
-        sides = [stack.enter_context(kind(lab, source)) for kind in SIDES]
+        sides = [stack.enter_context(kind(lab, source)) for kind in wanted(given, SIDES)]
         for number in range(given.rounds):
             for side in sides if number % 2 == 0 else sides[::-1]:
                 wire = side.imap(user_name(0))
