@@ -101,7 +101,7 @@ static void forget_all(struct mailbox *mailbox)
     arrivals_forget(mailbox);
     buf_release(&mailbox->deleted);
     mailbox->seen = (struct sources_seen){.hash = {0}};
-    mailbox->cur_complete = SIGNATURE_ABSENT;
+    mailbox->cur_complete = CUR_COMPLETE_UNKNOWN;
     mailbox->entered_uid = mailbox->unread_uid = 0;
     mailbox->highest_next = 0;
     mailbox->cache_asked = false;

@@ -4,7 +4,7 @@
  *   2. The messages in `new` are moved to `cur`, as Courier does at each scan.
  *   3. Every file in `cur` that has no UID gets one, in Courier's order; the uid database is made
  *      if there is none. A `cur` where every file had one, and which did not change since, is not
- *      listed for it: there only what was moved can lack one.
+ *      listed for it (cur_complete.c): there only what was moved can lack one.
  *   4. What Courier would trip over is mended: a NEXTUID that is too low, lines that end in CR LF.
  *   5. The view is brought up to date and then stays as it is until the lock is released, because
  *      Dovecot reads the list now and appends "the next UID" later.
@@ -220,14 +220,14 @@ static void log_repairs(const struct mailbox *mailbox, const struct uiddb *db)
 static int needs_listing(const struct mailbox *mailbox, const struct sources *sources,
                          const char *cur_path, bool *needs_r)
 {
-    struct signature now = SIGNATURE_ABSENT;
-    int result = store_ask_again(mailbox->bridge->store, cur_path);
-    if (result == 0)
-        result = signature_take(mailbox->bridge->store, cur_path, &now);
+    struct stat st;
+    int result = store_stat_now(mailbox->bridge->store, cur_path, &st);
+    if (result < 0)
+        return result;
+    const struct signature now = signature_of_stat(&st);
     *needs_r = !sources->present[SOURCE_UIDDB] || sources->db.repairs != 0 || sources->must_write ||
-               mailbox->cur_complete_uiddb != sources->seen.hash[SOURCE_UIDDB] ||
-               !signature_unchanged(&mailbox->cur_complete, &now);
-    return result;
+               !cur_is_complete(mailbox, &now, sources->seen.hash[SOURCE_UIDDB]);
+    return 0;
 }
 
 /* 0 with NAME, which was in `new`, added to CUR; -ENOENT if it is not in `cur` as it would be if we had
@@ -292,9 +292,7 @@ static int complete_cur(struct mailbox *mailbox, struct sources *sources, const 
         result = uids_record_in(mailbox, sources, claims, count, 0, &outcome);
     if (result < 0)
         return result;
-    mailbox->cur_complete = signature_of_stat(&cur->dir);
-    signature_settle(&mailbox->cur_complete, lock_store_time(mailbox));
-    mailbox->cur_complete_uiddb = sources->seen.hash[SOURCE_UIDDB];
+    cur_listed_complete(mailbox, &cur->dir, sources->seen.hash[SOURCE_UIDDB]);
     return 0;
 }
 

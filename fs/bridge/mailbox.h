@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <sys/queue.h>
 #include "bridge/bridge.h"
+#include "bridge/cur_complete.h"
 #include "bridge/keyword_state.h"
 #include "bridge/view.h"
 #include "cache/cache.h"
@@ -45,7 +46,9 @@ struct control_file {
 struct held_lock {
     bool held;
     uint32_t first_next; /* NEXTUID when it was granted; 0 = not known yet */
+    uint64_t number;     /* no other lock of this mailbox has it; never 0 */
     uint64_t uiddb_hash; /* of the uid database then, or as we wrote it since */
+    bool cur_touched;    /* the grant or the owner changed cur */
     pid_t pid;           /* of the process that asked for it */
     uint64_t pid_start;  /* tells a reused pid */
     struct lock_identity identity;
@@ -139,14 +142,14 @@ struct mailbox {
     uint64_t told[SOURCE_COUNT]; /* hash of the content whose damage was logged */
     uint32_t highest_next;       /* high-water mark of N under view.uidvalidity */
     struct held_lock lock;
+    uint64_t locks_taken;
     struct dir_list moved; /* from new to cur at the grant, and not yet shown to the lock's owner */
     struct timespec new_time; /* the mtime of new that the lock's owner sees */
     bool grant_failed;        /* who asked for the lock last met an error, not another holder */
     struct loser loser;
     struct lock_use lock_use;
-    struct signature cur_complete; /* of cur, when every file there had a UID ... */
-    uint64_t cur_complete_uiddb;   /* ... by the uid database with this hash */
-    struct arrival *arrivals;      /* see arrivals.c */
+    struct cur_complete cur_complete;
+    struct arrival *arrivals; /* see arrivals.c */
     size_t arrival_count;
     size_t arrival_capacity;
     struct buf deleted; /* unlinked through the mount: "UID BASE" lines, as they were shown */

@@ -172,6 +172,18 @@ static int add_shown(const struct mailbox *mailbox, struct dir_list *list)
     return 0;
 }
 
+static bool is_owner(const struct mailbox *mailbox, const struct caller *caller)
+{
+    return mailbox->lock.held && mailbox->lock.pid == caller->pid;
+}
+
+/* CALLER changed cur, by a name there. */
+static void note_change(struct mailbox *mailbox, const struct caller *caller)
+{
+    if (is_owner(mailbox, caller))
+        mailbox->lock.cur_touched = true;
+}
+
 int message_list(struct bridge *bridge, const struct caller *caller, const struct place *place,
                  struct dir_list *list_r)
 {
@@ -183,6 +195,8 @@ int message_list(struct bridge *bridge, const struct caller *caller, const struc
     result = load_letters(mailbox, true);
     if (result == 0)
         result = list_cur(mailbox);
+    if (result == 0 && is_owner(mailbox, caller) && !mailbox->converted)
+        cur_listing_shown(mailbox);
     if (result == 0)
         result = add_shown(mailbox, list_r);
     mailbox_leave(mailbox);
@@ -194,8 +208,7 @@ int message_list(struct bridge *bridge, const struct caller *caller, const struc
 /* While the lock is held, its owner sees `new` as it was at the grant: see grant.c. */
 static bool sees_new_of_grant(const struct mailbox *mailbox, const struct caller *caller)
 {
-    return mailbox->lock.held && mailbox->lock.pid == caller->pid &&
-           !mailbox->bridge->store->read_only;
+    return is_owner(mailbox, caller) && !mailbox->bridge->store->read_only;
 }
 
 /* What was moved out of `new` at the grant, once. What has no UID all the same is gone by now. */
@@ -324,6 +337,7 @@ int message_rename(struct bridge *bridge, const struct caller *caller,
     result = rename_into(mailbox, from_path.data, span_of(to), flags, store_name_r);
     if (result == 0 && !mailbox->converted)
         result = arrivals_note(mailbox, caller, from_path.data, span_of(to));
+    note_change(mailbox, caller);
     mailbox_leave(mailbox);
     return result;
 }
@@ -339,6 +353,7 @@ int message_unlink(struct bridge *bridge, const struct caller *caller, const str
     result = find_source(mailbox, shown, &path);
     if (result == 0)
         result = store_unlink(bridge->store, path.data);
+    note_change(mailbox, caller);
     struct uidlist_record record;
     if (result == 0 && view_find_base(&mailbox->view, name_base(shown), &record))
         uiddb_format_line(&mailbox->deleted, record.uid, record.base);

@@ -85,6 +85,7 @@ static int move_message(struct mailbox *mailbox, struct span name)
     }
     if (result == -EEXIST)
         return 0;
+    mailbox->lock.cur_touched |= result == 0;
     return result == 0 || result == -ENOENT ? 1 : result;
 }
 
@@ -98,7 +99,7 @@ int move_new_to_cur(struct mailbox *mailbox, bool (*needed)(const void *arg, str
     int result = store_join(&path, mailbox->path, "new");
     DIR_LIST_AUTO list = DIR_LIST_EMPTY;
     if (result == 0)
-        result = store_list_messages(store, path.data, &list);
+        result = store_list_messages_at(store, path.data, lock_store_time(mailbox), &list);
     int count = 0;
     for (size_t i = 0; result >= 0 && i < list.count; i++) {
         const struct dir_entry *entry = &list.entries[i];
@@ -195,6 +196,7 @@ int uiddb_commit(struct mailbox *mailbox, struct sources *sources)
     sources->must_write = false;
     sources->st[SOURCE_UIDDB] = st;
     sources->seen.signature[SOURCE_UIDDB] = signature_of_stat(&st);
+    sources->uiddb_under = mailbox->lock.held ? mailbox->lock.number : 0;
     sources->seen.hash[SOURCE_UIDDB] =
         XXH3_64bits(sources->text[SOURCE_UIDDB].data, sources->text[SOURCE_UIDDB].len);
     /* The others of the sources may be newer than the view. */

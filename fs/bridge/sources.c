@@ -121,12 +121,45 @@ static void forget_parsed(struct sources *sources, enum source_kind kind)
     buf_release(&sources->text[kind]);
 }
 
+/* It is there, and was seen as sources->st says. */
+static void note_seen(struct mailbox *mailbox, struct sources *sources, enum source_kind kind)
+{
+    sources->present[kind] = true;
+    sources->seen.signature[kind] = signature_of_stat(&sources->st[kind]);
+    signature_settle(&sources->seen.signature[kind], lock_store_time(mailbox));
+    if (kind == SOURCE_UIDDB)
+        sources->uiddb_under = mailbox->lock.held ? mailbox->lock.number : 0;
+}
+
+/* Whether what was parsed is surely what is there now: 1, 0 or -errno. */
+static int is_as_parsed(struct mailbox *mailbox, struct sources *sources, enum source_kind kind)
+{
+    const struct signature *then = &sources->seen.signature[kind];
+    bool same_lock =
+        kind == SOURCE_UIDDB && mailbox->lock.held && sources->uiddb_under == mailbox->lock.number;
+    if (!sources->parsed[kind] || !(then->settled || same_lock) ||
+        mailbox->bridge->home != mailbox->bridge->store)
+        return 0;
+    BUF_AUTO path = BUF_EMPTY;
+    struct stat st;
+    int result = store_join(&path, mailbox->path, source_name(kind));
+    if (result == 0)
+        result = store_stat_now(mailbox->bridge->store, path.data, &st);
+    if (result < 0)
+        return result == -ENOENT ? 0 : result;
+    const struct signature now = signature_of_stat(&st);
+    if (!signature_same(then, &now))
+        return 0;
+    sources->st[kind] = st;
+    note_seen(mailbox, sources, kind);
+    return 1;
+}
+
 /* TEXT becomes the source's, unless it is what the source has. */
 static int take_text(struct mailbox *mailbox, struct sources *sources, enum source_kind kind,
                      struct buf *text)
 {
-    sources->present[kind] = true;
-    sources->seen.signature[kind] = signature_of_stat(&sources->st[kind]);
+    note_seen(mailbox, sources, kind);
     if (sources->parsed[kind] && span_equal(buf_span(&sources->text[kind]), buf_span(text)))
         return 0;
     forget_parsed(sources, kind);
@@ -142,7 +175,10 @@ static int take_text(struct mailbox *mailbox, struct sources *sources, enum sour
 static int load_source(struct mailbox *mailbox, struct sources *sources, enum source_kind kind)
 {
     BUF_AUTO text = BUF_EMPTY;
-    int result = home_read(mailbox, source_name(kind), &text, &sources->st[kind]);
+    int result = is_as_parsed(mailbox, sources, kind);
+    if (result != 0)
+        return result < 0 ? result : 0;
+    result = home_read(mailbox, source_name(kind), &text, &sources->st[kind]);
     if (result == 0)
         return take_text(mailbox, sources, kind, &text);
     forget_parsed(sources, kind);

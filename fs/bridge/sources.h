@@ -1,11 +1,17 @@
 /* The three files a uidlist is made from, read and parsed.
  *
  * One new message makes courierfs ask for them half a dozen times (at the grants of the lock, when the
- * message is recorded, when Dovecot's line comes), and each time they are read from the store again: what
- * a lock's owner records rests on what is there, not on what was. But parsing 100,000 lines takes longer than
+ * message is recorded, when Dovecot's line comes), and each time the store is asked again: what a lock's
+ * owner records rests on what is there, not on what was. But parsing 100,000 lines takes longer than
  * reading them, and mostly the very same bytes come again. So a mailbox keeps what was parsed last, for a few
- * seconds, and it is taken for the file that was just read if both have the same bytes. Times and inodes
- * are not asked for that. */
+ * seconds. It is taken for the file that is there
+ *
+ *   - if the bytes that were read are the same;
+ *   - unread, if the file, opened again, has the inode, size and times it had, and they are so old that no
+ *     later change could have left them so (store/file.h);
+ *   - unread, likewise, if it is the uid database as it was read or written under the very lock that is held
+ *     now, however young it is: nobody replaces it meanwhile, and who took the lock away and did has made
+ *     another inode while this one was there. */
 #pragma once
 
 #include "bridge/mailbox.h"
@@ -24,7 +30,9 @@ struct sources {
     struct sources_seen seen;
     struct uiddb db;
     bool parsed[SOURCE_COUNT]; /* what follows is what the text says, for each kind */
-    bool must_write;           /* but of the uid database here that is not so any more */
+    uint64_t
+        uiddb_under; /* the number of the lock under which the uid database was read or written; 0 */
+    bool must_write; /* but of the uid database here that is not so any more */
     struct sizelist list;
     struct base_map list_names; /* positions in list.entries by base name */
     struct view keys;           /* empty if there is no keys file */

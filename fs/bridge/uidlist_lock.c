@@ -377,6 +377,7 @@ int lock_acquire(struct mailbox *mailbox, const struct caller *caller, const cha
         return result;
     }
     *lock = (struct held_lock){.held = true,
+                               .number = ++mailbox->locks_taken,
                                .pid = caller->pid,
                                .pid_start = note.pid_start,
                                .identity = taken,
@@ -428,6 +429,8 @@ int lock_unlink(struct mailbox *mailbox, const struct caller *caller)
     int result = uidlist_record_pending(mailbox);
     if (result < 0)
         lock_end_writer(mailbox, caller);
+    else if (lock->held && lock->cur_touched)
+        cur_was_ours(mailbox);
     if (lock->held)
         let_go(mailbox, false);
     return result;
