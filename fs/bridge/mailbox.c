@@ -127,6 +127,16 @@ static size_t memory_of(const struct mailbox *mailbox)
     return bytes;
 }
 
+/* The kernel may remember its lists for long; what it looks like in cur is soon seen again. Nobody is at
+ * work there. How much that frees. */
+static size_t slim(struct mailbox *mailbox)
+{
+    size_t before = memory_of(mailbox);
+    dir_list_release(&mailbox->cur);
+    mailbox->cur_listed = false;
+    return before - memory_of(mailbox);
+}
+
 void registry_let_go(struct bridge *bridge, struct mailbox **all, size_t count, size_t keep)
 {
     pthread_mutex_lock(&bridge->registry_mutex);
@@ -145,6 +155,8 @@ void registry_let_go(struct bridge *bridge, struct mailbox **all, size_t count, 
             bytes -= memory_of(mailbox);
             unlink_from_registry(bridge, mailbox);
             free_mailbox(mailbox);
+        } else if (mailbox->active == 0) {
+            bytes -= slim(mailbox);
         }
         mailbox = next;
     }
