@@ -66,6 +66,8 @@ Some are not Courier's:
                           session came into it while it was being made. (On a plain maildir,
                           without us, 122 of 600 such CREATEs, with another session that asks for
                           its STATUS)
+    dovecot-delete        a Dovecot was killed while it deleted a mailbox: its node's index says that
+                          it is deleted, and it is still there
     dovecot-expunge       somebody else removed a message while a Dovecot did, and it was the
                           mailbox's last: this Dovecot's look at `cur` was before that, its list
                           has the message no more, and what is behind the end of the list stays in
@@ -213,7 +215,7 @@ class Checker:
         self._folders()
         self._quiet()
         for kind, about, text in Refusals(self.evidence, self.by_kind).findings():
-            note = self._artefact if kind == "dovecot-create" else self._violation
+            note = self._artefact if kind.startswith("dovecot-") else self._violation
             note(kind, about, text)
         for quota in self.by_kind[Quota]:
             if quota.counted != quota.stored:

@@ -34,6 +34,8 @@ class Refusals:
                 yield "stuck", (refusal.by,), text
             elif self._made_while_others_came(refusal):
                 yield "dovecot-create", (refusal.by, refusal.start), text
+            elif self._half_deleted(refusal):
+                yield "dovecot-delete", (refusal.by, refusal.start), text
             elif not self._has_reason(refusal):
                 yield "refused", (refusal.by, refusal.text), text
 
@@ -42,6 +44,16 @@ class Refusals:
             self._evidence.outage_of(refusal, SLACK) is not None or \
             any(refusal.program == program and words in refusal.text
                 for program, words in EXPECTED)
+
+    def _half_deleted(self, refusal):
+        """Whether a Dovecot of this index was killed while it deleted a mailbox."""
+        if refusal.program != "dovecot-imap" or "deleted under us" not in refusal.text:
+            return False
+        index = self._evidence.index_of(refusal)
+        return any(change.how == "delete" and not change.acknowledged and
+                   change.by in self._killed and change.start <= refusal.end and
+                   self._evidence.index_of(change) == index
+                   for change in self._by_kind[FolderChange] if not change.is_courier)
 
     def _made_while_others_came(self, refusal):
         """Whether two programs worked in a new mailbox while a Dovecot made it."""

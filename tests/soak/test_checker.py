@@ -237,6 +237,11 @@ ARTEFACTS = {
     "provisional-validity": ([database(8, IMAPD), listing(10)],
                              [Status(5, 5.1, COURIER, "INBOX", 650)],
                              [Status(5, 5.1, DOVECOT, "INBOX", 650)]),
+    "dovecot-delete": (
+        [FolderChange(10, 10.2, DOVECOT, "delete", "INBOX.X", False),
+         Refusal(20, 20.1, DOVECOT, "SELECT", "Mailbox was deleted under us.")],
+        [Fault(10.2, 10.2, DOVECOT, "dovecot-imap")],
+        [Fault(10.2, 10.2, "dovecot-imap@mount2#9", "dovecot-imap")]),
     "dovecot-create": (
         [FolderChange(10, 10.2, DOVECOT, "create", "INBOX.New", False),
          Refusal(10, 10.2, DOVECOT, "CREATE", "[ALREADYEXISTS] Mailbox already exists.")],
