@@ -138,7 +138,7 @@ def test_an_append_costs_as_many_calls_in_a_large_mailbox(site):
     """But for the blocks of its lists, which are read and written whole: 64 KiB of names at a time."""
     small, large = appended(site, FEW), appended(site, 10 * MANY)
     blocks = 10 * MANY * 32 // 65536 + 1
-    assert large.one("store", "getdents") <= small.one("store", "getdents") + 6 * blocks
+    assert large.one("store", "getdents") <= small.one("store", "getdents") + 4 * blocks
     for name in ("open", "stat", "write", "rename", "fsync"):
         assert large.one("store", name) <= small.one("store", name) + 20, name
 
