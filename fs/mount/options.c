@@ -239,6 +239,15 @@ static bool check_nesting(const struct options *options)
     return true;
 }
 
+static bool check_layout(const struct options *options)
+{
+    if (!options->control_layout || !options->read_only)
+        return true;
+    log_error("control: not together with ro, which cannot keep Dovecot from changing the store "
+              "that it reads mail in");
+    return false;
+}
+
 bool options_read(struct options *options, int argc, char **argv)
 {
     static const struct option long_options[] = {
@@ -273,8 +282,9 @@ bool options_read(struct options *options, int argc, char **argv)
     }
     if (buf_terminate(&options->kernel) != 0)
         return false;
-    return find_store(options, argv[optind]) && find_mountpoint(options, argv[optind + 1]) &&
-           name_state_dir(options) && check_nesting(options);
+    return check_layout(options) && find_store(options, argv[optind]) &&
+           find_mountpoint(options, argv[optind + 1]) && name_state_dir(options) &&
+           check_nesting(options);
 }
 
 void options_release(struct options *options)

@@ -9,7 +9,7 @@ struct options {
     bool foreground;
     bool read_only;
     bool use_cache;
-    bool control_layout;
+    bool control_layout; /* for Dovecot's CONTROL= */
     size_t cache_size;
     double attr_timeout;
     char *store;       /* absolute, without symbolic links */

@@ -14,7 +14,7 @@ from servers.courier import deliver
 from servers.dovecot import Dovecot
 from servers.imap import Refused
 from servers.lab import MAIL_GID, MAIL_UID, acting_as, as_mail_user
-from servers.mount import COURIERCTL, suite_options
+from servers.mount import COURIERCTL, Mount, suite_options
 from servers.site import Site
 from servers.store import ANN, USERS, letter
 from servers.together import MIA, add_user, deliver_named, words_by_uid
@@ -255,6 +255,12 @@ def test_there_and_back(lab, courier, store, user):
     alone = Dovecot(lab, store.path)
     with alone.imap(user) as imap, alone.pop3(user) as pop3:
         same(first, Answers(*ask_imap(imap), ask_pop3(pop3)), "converted, without a mount")
+
+
+def test_it_is_no_mount_that_only_reads(narrow):
+    """`ro` could not be kept: it is refused, with the reason."""
+    done = narrow.lab.run(Mount(narrow.lab, narrow.store.path, ["control"]).command("ro"))
+    assert done.returncode == 1 and b"control: not together with ro" in done.stderr
 
 
 def test_who_may(narrow):
