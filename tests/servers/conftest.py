@@ -27,11 +27,14 @@ def pytest_runtest_makereport(item):
 
 
 def pytest_collection_modifyitems(config, items):
-    """With the option `control` only what is marked for it."""
-    if "control" not in suite_options():
-        return
-    kept = [item for item in items if item.get_closest_marker("any_layout")
-            and not item.get_closest_marker("ordinary_layout")]
+    """With mount options not what they mean nothing to; with `control` only what is marked for it."""
+    def is_wanted(item):
+        if "control" in suite_options():
+            return item.get_closest_marker("any_layout") and \
+                not item.get_closest_marker("ordinary_layout")
+        return not (suite_options() and item.get_closest_marker("once"))
+
+    kept = [item for item in items if is_wanted(item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
 

@@ -22,7 +22,7 @@ from servers.site import ask_courier
 from servers.store import ANN, BOB, CEM, USERS
 from servers.survey_cases import CASES, ELSEWHERE, add_file, add_mailbox, message
 
-pytestmark = pytest.mark.skipif(bool(STORES), reason="what root finds on a local disk")
+pytestmark = [pytest.mark.once, pytest.mark.skipif(bool(STORES), reason="what root finds on a local disk")]
 
 TITLES = TOP / "fs" / "ctl" / "survey_findings.c"
 

@@ -9,6 +9,8 @@ from servers.imap import Refused
 from servers.lab import BUILD, MAIL_GID, MAIL_UID, TOP
 from servers.store import ANN, BOB, EVE, letter
 
+pytestmark = pytest.mark.once
+
 LIBRARIES = BUILD / "courier/usr/lib/x86_64-linux-gnu"
 TOOLS = BUILD / "courier/usr/sbin"
 # A wrong password makes Dovecot wait, the more so the more there are.
