@@ -131,28 +131,28 @@ static void note_seen(struct mailbox *mailbox, struct sources *sources, enum sou
         sources->uiddb_under = mailbox->lock.held ? mailbox->lock.number : 0;
 }
 
-/* Whether what was parsed is surely what is there now: 1, 0 or -errno. */
-static int is_as_parsed(struct mailbox *mailbox, struct sources *sources, enum source_kind kind)
+/* Whether what was parsed is surely what is there now. */
+static bool is_as_parsed(struct mailbox *mailbox, struct sources *sources, enum source_kind kind)
 {
     const struct signature *then = &sources->seen.signature[kind];
     bool same_lock =
         kind == SOURCE_UIDDB && mailbox->lock.held && sources->uiddb_under == mailbox->lock.number;
     if (!sources->parsed[kind] || !(then->settled || same_lock) ||
         mailbox->bridge->home != mailbox->bridge->store)
-        return 0;
+        return false;
     BUF_AUTO path = BUF_EMPTY;
     struct stat st;
     int result = store_join(&path, mailbox->path, source_name(kind));
     if (result == 0)
         result = store_stat_now(mailbox->bridge->store, path.data, &st);
     if (result < 0)
-        return result == -ENOENT ? 0 : result;
+        return false; /* who reads it meets the same, and knows what to do */
     const struct signature now = signature_of_stat(&st);
     if (!signature_same(then, &now))
-        return 0;
+        return false;
     sources->st[kind] = st;
     note_seen(mailbox, sources, kind);
-    return 1;
+    return true;
 }
 
 /* TEXT becomes the source's, unless it is what the source has. */
@@ -175,10 +175,9 @@ static int take_text(struct mailbox *mailbox, struct sources *sources, enum sour
 static int load_source(struct mailbox *mailbox, struct sources *sources, enum source_kind kind)
 {
     BUF_AUTO text = BUF_EMPTY;
-    int result = is_as_parsed(mailbox, sources, kind);
-    if (result != 0)
-        return result < 0 ? result : 0;
-    result = home_read(mailbox, source_name(kind), &text, &sources->st[kind]);
+    if (is_as_parsed(mailbox, sources, kind))
+        return 0;
+    int result = home_read(mailbox, source_name(kind), &text, &sources->st[kind]);
     if (result == 0)
         return take_text(mailbox, sources, kind, &text);
     forget_parsed(sources, kind);
