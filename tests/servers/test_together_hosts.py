@@ -197,6 +197,7 @@ def test_a_living_lock_stays_fresh(nodes, maildir):
     all_agree(nodes, maildir)
 
 
+@pytest.mark.ordinary_layout
 def test_one_name_for_two_hosts(lab, courier, store):
     """What must not be: the other host's living process is taken for dead, and its lock is broken.
 
