@@ -30,9 +30,8 @@ struct sources {
     struct sources_seen seen;
     struct uiddb db;
     bool parsed[SOURCE_COUNT]; /* what follows is what the text says, for each kind */
-    uint64_t
-        uiddb_under; /* the number of the lock under which the uid database was read or written; 0 */
-    bool must_write; /* but of the uid database here that is not so any more */
+    uint64_t uiddb_under;      /* the lock (held_lock.number) under which it was read; 0 = none */
+    bool must_write;           /* but of the uid database here that is not so any more */
     struct sizelist list;
     struct base_map list_names; /* positions in list.entries by base name */
     struct view keys;           /* empty if there is no keys file */

@@ -20,13 +20,12 @@
  * done so to the mailbox already, and what has that name by now may be another one.
  *
  * What stays as it is: the lock, the grant, recording, Courier's POP3 list. None of them needs Dovecot's
- * listings and renames to come by here. What is lost with these is in the README, under Limits. */
+ * listings and renames to come by here. What is lost with these is in the README (Control files only). */
 #include "fuse/layout.h"
 
 #include <dirent.h>
 #include <errno.h>
 
-#include "fuse/status.h"
 #include "store/list.h"
 
 static bool is_dovecots(struct span name)
