@@ -57,8 +57,8 @@ int dir_open(struct fs *fs, const struct caller *caller, struct node *node,
         return -ENOMEM;
     pthread_mutex_init(&handle->lock, NULL);
     handle->list = DIR_LIST_EMPTY;
-    handle->own_ino =
-        shown_ino(fs, node->device, node->inode) ^ (node->role == ROLE_INBOX ? FS_OTHER_INO : 0);
+    fs_show(fs, node, &st);
+    handle->own_ino = st.st_ino;
     handle->parent_ino = shown_ino(fs, parent_device, parent_inode);
     fi->fh = (uintptr_t)handle;
     return 0;

@@ -46,13 +46,18 @@ static void move(struct node *from_dir, const char *from, struct node *to_dir, c
     node_moved(table, from_dir, span_of(from), to_dir, span_of(to), false);
 }
 
+static void begin(bool has_inboxes)
+{
+    struct stat st = a_dir(2);
+    table = node_table_new(&st, has_inboxes);
+    root = node_table_root(table);
+    mailbox = get(root, "Maildir", a_dir(10));
+}
+
 static int set_up(void **state)
 {
     (void)state;
-    struct stat st = a_dir(2);
-    table = node_table_new(&st, false);
-    root = node_table_root(table);
-    mailbox = get(root, "Maildir", a_dir(10));
+    begin(false);
     cur = get(mailbox, "cur", a_dir(11));
     new = get(mailbox, "new", a_dir(12));
     return 0;
@@ -61,10 +66,7 @@ static int set_up(void **state)
 static int set_up_with_inboxes(void **state)
 {
     (void)state;
-    struct stat st = a_dir(2);
-    table = node_table_new(&st, true);
-    root = node_table_root(table);
-    mailbox = get(root, "Maildir", a_dir(10));
+    begin(true);
     return 0;
 }
 
