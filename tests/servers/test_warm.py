@@ -166,6 +166,7 @@ def test_no_mount(site):
     assert errors == f"courierctl: cannot warm '{site.store.path}': this is no mount of courierfs\n"
 
 
+@pytest.mark.ordinary_layout
 def test_a_store_that_is_read_only(site, mia, has_cache):
     """A mount with -o ro has a cache, too; nothing in the store changes."""
     if not has_cache:
