@@ -192,8 +192,7 @@ model:
 model-short:
 	$(PYTEST) tests/model
 
-# What the conversion costs, as ratios; BENCH holds further words for it.
-# BENCH holds further words for it, such as the parts that are wanted.
+# What it costs, as ratios. BENCH holds further words for it, such as the parts that are wanted.
 .PHONY: bench bench-short
 bench: all build/bench/plainfs
 	PYTHONPATH=tests /usr/bin/python3 -m bench $(BENCH)

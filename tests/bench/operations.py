@@ -49,10 +49,10 @@ class Visit:
         return wire
 
 
-def _in_session(visit, command, mailbox="INBOX", literal=None):
+def _in_session(visit, command, mailbox="INBOX"):
     wire = visit.selected(mailbox)
     try:
-        visit.timed(lambda: wire.imap(command, literal))
+        visit.timed(lambda: wire.imap(command))
     finally:
         wire.close()
 
@@ -132,9 +132,27 @@ def new_mail(visit):
         wire.close()
 
 
+def _append(wire):
+    wire.imap('APPEND "INBOX"', letter(0, 2000).replace(b"\n", b"\r\n"))
+
+
 def append(visit):
     """APPEND of one message."""
-    _in_session(visit, 'APPEND "INBOX"', literal=letter(0, 2000).replace(b"\n", b"\r\n"))
+    wire = visit.selected()
+    try:
+        visit.timed(lambda: _append(wire))
+    finally:
+        wire.close()
+
+
+def append_again(visit):
+    """APPEND of another one in the same session."""
+    wire = visit.selected()
+    try:
+        _append(wire)
+        visit.timed(lambda: _append(wire))
+    finally:
+        wire.close()
 
 
 def copy(visit):
@@ -206,6 +224,7 @@ OPERATIONS = (
     Operation("new keyword", new_keyword),
     Operation("NOOP after one new mail", new_mail),
     Operation("APPEND", append),
+    Operation("APPEND, again", append_again),
     Operation("COPY x1000", copy),
     Operation("EXPUNGE x1000", expunge),
     Operation("POP3, first ever", pop3_first),

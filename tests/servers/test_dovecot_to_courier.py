@@ -105,6 +105,36 @@ def test_copy_and_move(site):
     assert uid_of(moved) in answers.folders["INBOX.日本語"].messages
 
 
+def changed_by_courier(site, folder, flagged, gone):
+    """Of the messages of a folder, by number from the end."""
+    with site.courier.imap(site.store.maildir(ANN)) as imap:
+        count = imap.select(folder).named("EXISTS")[-1].number
+        imap.command(f"STORE {count - flagged} +FLAGS (\\Flagged)")
+        imap.command(f"STORE {count - gone} +FLAGS (\\Deleted)")
+        imap.command("EXPUNGE")
+
+
+@pytest.mark.parametrize("count", [3, 20])
+def test_copies_changed_before_they_are_looked_at(site, count):
+    """Dovecot does not look into the folder that it copied to until it is selected; meanwhile Courier does."""
+    folder = "INBOX.Lists.courier-users"
+    maildir = site.store.maildir(ANN)
+    for number in range(count):
+        deliver(maildir, letter(number))
+    with site.dovecot.imap(ANN) as imap:
+        imap.select("INBOX")
+        last = len(imap.uids())
+        reply = imap.command("COPY", f"{last - count + 1}:{last}", encode_folder(folder))
+        told = reply.code("COPYUID").split()[2].partition(":")
+        changed_by_courier(site, folder, flagged=0, gone=1)
+        imap.select(folder)
+        flags = imap.flags()
+    assert "\\Flagged" in flags[int(told[2])]
+    assert int(told[2]) - 1 not in flags
+    assert set(range(int(told[0]), int(told[2]) - 1)) <= set(flags)
+    assert set(site.agree(ANN).folders[folder].messages) == set(flags)
+
+
 def test_copy_within_a_mailbox(site):
     """A copy beside its original is a message of its own."""
     with site.dovecot.imap(ANN) as imap:
