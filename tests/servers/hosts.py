@@ -29,6 +29,16 @@ def numbers_of(pid):
     return []
 
 
+def has_living_child(pid):
+    """Whether a process has a child that is not dead."""
+    with contextlib.suppress(OSError):
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split():
+            stat = Path(f"/proc/{child}/stat").read_text(encoding="utf-8", errors="replace")
+            if stat.rpartition(")")[2].split()[0] not in "ZX":
+                return True
+    return False
+
+
 class Host:
     """What a Lab is for the servers that run there. A context manager: all end with the block.
 
@@ -79,9 +89,14 @@ class Host:
         return os.waitpid(self._first, os.WNOHANG)[0]
 
     def _all_left(self):
-        """A pid namespace ends when all there are reaped, and a stopped nsenter reaps nobody."""
+        """A pid namespace ends when all there are reaped, and a stopped nsenter reaps nobody.
+
+        It goes on when its program is dead, not before: it lets a stopped one go on, too, and a server that
+        was stopped with a lock would release it in the moment that is left.
+        """
         for entered in self._entered:
-            entered.send_signal(signal.SIGCONT)
+            if not has_living_child(entered.pid):
+                entered.send_signal(signal.SIGCONT)
         return all(entered.poll() is not None for entered in self._entered)
 
     @contextlib.contextmanager

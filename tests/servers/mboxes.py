@@ -124,6 +124,7 @@ class UwImap:
         return text
 
     def settle(self, name):
-        """Opens and closes it as a client does: whatever has no UID has one then, in the file."""
+        """Opens and closes it as a client does: whatever has no UID has one then; in the file, too, if one of
+        them has no Status (2007f writes if there is something else to be written)."""
         # There is nothing to prune, which is status 1.
         assert "No matching" in self.mailutil("prune", name, 'from "nobody at all"', expect=1)

@@ -26,6 +26,8 @@ BROKEN = [Mbox(SEED + 100 + n, broken=True) for n in range(12)]
 
 FIRST = (b"From a@b Thu Jan  1 10:00:01 2015\nX-IMAPbase: 77 9 Foo\nX-UID: 3\n"
          b"Subject: one\n\nbody\n\n")
+# Without Status, so UW-IMAP writes (mboxes.py, settle).
+DELIVERED = b"From a@b Sat Jan 31 23:59:59 2015\nSubject: delivered\n\nbody\n\n"
 SECOND = b"From a@b Thu Jan  1 10:00:02 2015\nX-UID: 5\nSubject: two\n\nbody\n\n"
 
 
@@ -107,7 +109,7 @@ def test_courier_shows_what_dovecot_shows_of_the_mbox(courier, lab, uw, run, hom
 def test_uids_are_those_that_uw_imap_gives(courier, uw, run, home, number):
     """Also where numbers are missing, double, of elsewhere or none: UW-IMAP's code is asked."""
     print(f"COURIERFS_SEED={SEED}")
-    path = uw.write("box", BROKEN[number].data)
+    path = uw.write("box", BROKEN[number].data + DELIVERED)
     run(path, home / "before")
     uw.settle("box")
     run(path, home / "after")
