@@ -175,8 +175,9 @@ int message_dir_times(struct bridge *bridge, const struct caller *caller,
 
 /* Rename where the source, the target or both lie in the `cur` of a mailbox. FROM_MAILBOX is NULL
  * if the source is not in a cur: then FROM is a path in the store; else it is a shown name and must
- * be exact. TO likewise. Letters of the new name are recorded as keywords. *store_name_r: the
- * store's name of the target (a name in cur, or the path). */
+ * be exact. TO likewise. Letters of the new name are recorded as keywords, and that it has none; but
+ * a new name without letters leaves the keywords of a message alone that comes from the mailbox's
+ * `new`. *store_name_r: the store's name of the target (a name in cur, or the path). */
 int message_rename(struct bridge *bridge, const struct caller *caller,
                    const struct place *from_mailbox, const char *from,
                    const struct place *to_mailbox, const char *to, unsigned flags,

@@ -272,15 +272,27 @@ int message_dir_times(struct bridge *bridge, const struct caller *caller, const 
 
 /* ---- changes --------------------------------------------------------------------------------- */
 
+static int name_target(const struct mailbox *mailbox, struct span shown, struct buf *store_name_r)
+{
+    add_store_name(store_name_r, mailbox, shown);
+    return buf_terminate(store_name_r);
+}
+
 static int prepare_target(struct mailbox *mailbox, struct span shown, struct buf *store_name_r)
 {
     int result = 0;
     if (!mailbox->converted)
         result = keywords_set(mailbox, name_base(shown), letters_of(shown));
-    if (result < 0)
-        return result;
-    add_store_name(store_name_r, mailbox, shown);
-    return buf_terminate(store_name_r);
+    return result < 0 ? result : name_target(mailbox, shown, store_name_r);
+}
+
+static int is_below_new(const struct mailbox *mailbox, const char *path, bool *answer_r)
+{
+    BUF_AUTO start = BUF_EMPTY;
+    int result = store_join(&start, mailbox->path, "new/");
+    if (result == 0)
+        *answer_r = strncmp(path, start.data, strlen(start.data)) == 0;
+    return result;
 }
 
 /* The exact store path of what is called SHOWN. */
@@ -292,16 +304,22 @@ static int find_source(struct mailbox *mailbox, struct span shown, struct buf *p
     return result < 0 ? result : add_path(path_r, mailbox, buf_span(&name));
 }
 
-static int rename_into(struct mailbox *mailbox, const char *from_path, struct span to,
-                       unsigned flags, struct buf *store_name_r)
+/* FROM_NEW: out of this mailbox's `new`, where the message may be no more: for a second the kernel believes in
+ * the name that was saved there, though we have moved it and somebody has set keywords since. So the
+ * rename is first, which finds nothing then. No letters say nothing of keywords there. */
+static int rename_into(struct mailbox *mailbox, const char *from_path, bool from_new,
+                       struct span to, unsigned flags, struct buf *store_name_r)
 {
     BUF_AUTO path = BUF_EMPTY;
-    int result = prepare_target(mailbox, to, store_name_r);
+    int result = from_new ? name_target(mailbox, to, store_name_r)
+                          : prepare_target(mailbox, to, store_name_r);
     if (result == 0)
         result = add_path(&path, mailbox, buf_span(store_name_r));
     /* Where only letters changed there is nothing to rename. */
     if (result == 0 && strcmp(from_path, path.data) != 0)
         result = store_rename(mailbox->bridge->store, from_path, path.data, flags);
+    if (result == 0 && from_new && letters_of(to) != 0 && !mailbox->converted)
+        result = keywords_set(mailbox, name_base(to), letters_of(to));
     return result;
 }
 
@@ -334,7 +352,11 @@ int message_rename(struct bridge *bridge, const struct caller *caller,
     result = mailbox_enter(bridge, caller, to_mailbox, &mailbox);
     if (result < 0)
         return result;
-    result = rename_into(mailbox, from_path.data, span_of(to), flags, store_name_r);
+    bool from_new = false;
+    if (from_mailbox == NULL)
+        result = is_below_new(mailbox, from_path.data, &from_new);
+    if (result == 0)
+        result = rename_into(mailbox, from_path.data, from_new, span_of(to), flags, store_name_r);
     if (result == 0 && !mailbox->converted)
         result = arrivals_note(mailbox, caller, from_path.data, span_of(to));
     note_change(mailbox, caller);

@@ -124,6 +124,30 @@ def test_letters_agree_between_two_mounts(site, lab):
     assert dict(line.split(" ", 1) for line in text.splitlines()) == first
 
 
+def test_a_move_out_of_new_that_comes_too_late(site, lab):
+    """The kernel still believes in a name in `new` that was saved a moment ago: it is asked to move what has
+    gone to `cur`, and has keywords, there. That moves nothing, and takes no keyword away."""
+    with site.dovecot.imap(ANN) as imap:
+        imap.select("INBOX")
+        uid = int(imap.status("INBOX", "UIDNEXT")["UIDNEXT"])
+        imap.command("STORE 1 +FLAGS ($Label1)")
+    index = next(index for index, word in control_file(site, ANN).items() if word == "$Label1")
+    seen, base = site.seen(ANN), "1700100000.M1P1.here,S=266"
+    lock, new, cur = seen / "dovecot-uidlist.lock", seen / "new" / base, seen / "cur" / f"{base}:2,"
+    with Mount(lab, site.store.path) as other, as_mail_user():
+        theirs = other.point / cur.relative_to(site.mount.point)
+        (seen / "tmp" / base).write_bytes(letter(1))
+        (seen / "tmp" / base).rename(new)
+        lock.touch(exist_ok=False)
+        lock.unlink()
+        theirs.rename(f"{theirs}{chr(ord('a') + int(index))}")
+        lock.touch(exist_ok=False)
+        with pytest.raises(FileNotFoundError):
+            new.rename(cur)
+        lock.unlink()
+    assert site.agree(ANN).folders["INBOX"].messages[uid].flags == {"$Label1"}
+
+
 def test_more_keywords_than_letters(site):
     """26 are shown, the others stay with Courier untouched, and the log says so once."""
     with site.courier.imap(site.store.maildir(BOB)) as imap:
