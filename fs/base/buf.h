@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include "base/span.h"
 
 struct buf {
@@ -24,6 +25,8 @@ void buf_add(struct buf *b, const void *bytes, size_t len);
 void buf_add_span(struct buf *b, struct span s);
 void buf_add_string(struct buf *b, const char *terminated);
 void buf_add_char(struct buf *b, char c);
+/* In decimal digits. */
+void buf_add_number(struct buf *b, uint64_t number);
 void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Makes room for LEN bytes in all; 0 or -ENOMEM. */
 int buf_reserve(struct buf *b, size_t len);

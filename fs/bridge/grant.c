@@ -19,7 +19,8 @@
  * lock is held waits for the next one (message_list_new).
  *
  * \Recent is what Dovecot calls a message that it meets in `new`. So it is shown the names of what
- * was moved there, once; it tries to move them, and takes it that another process was quicker. */
+ * was moved there, once, and of what it saved itself a moment ago; it tries to move them, and takes it
+ * that another process was quicker. */
 #include <errno.h>
 #include <stdlib.h>
 #include "base/cleanup.h"
@@ -230,12 +231,13 @@ static int needs_listing(const struct mailbox *mailbox, const struct sources *so
     return 0;
 }
 
-/* 0 with NAME, which was in `new`, added to CUR; -ENOENT if it is not in `cur` as it would be if we had
- * moved it: another program did. */
+/* 0 with the name of ENTRY, which was in `new`, added to OUT; -ENOENT if it is not in `cur` as it would be
+ * if we had moved it: another program did. */
 static int add_moved(const struct mailbox *mailbox, const char *cur_path,
-                     const struct dir_entry *entry, struct dir_list *cur)
+                     const struct dir_list *list, const struct dir_entry *entry,
+                     struct dir_list *out)
 {
-    struct span name = dir_entry_name(&mailbox->moved, entry);
+    struct span name = dir_entry_name(list, entry);
     BUF_AUTO path = BUF_EMPTY;
     struct stat st;
     buf_printf(&path, "%s/%.*s%s", cur_path, SPAN_FMT(name),
@@ -243,7 +245,7 @@ static int add_moved(const struct mailbox *mailbox, const char *cur_path,
     int result = buf_terminate(&path);
     if (result == 0)
         result = store_stat(mailbox->bridge->store, path.data, &st);
-    return result < 0 ? result : dir_list_add(cur, name, entry->ino, entry->type);
+    return result < 0 ? result : dir_list_add(out, name, entry->ino, entry->type);
 }
 
 /* What was moved to `cur` just now, as a listing. -ENOENT: another program had a hand in it. */
@@ -251,7 +253,7 @@ static int look_at_moved(const struct mailbox *mailbox, const char *path, struct
 {
     int result = 0;
     for (size_t i = 0; i < mailbox->moved.count && result == 0; i++)
-        result = add_moved(mailbox, path, &mailbox->moved.entries[i], cur);
+        result = add_moved(mailbox, path, &mailbox->moved, &mailbox->moved.entries[i], cur);
     return result;
 }
 
@@ -354,6 +356,33 @@ static int give_uids(struct mailbox *mailbox, struct sources *sources, struct di
     return complete_cur(mailbox, sources, path.data, cur);
 }
 
+/* More than these are not looked for one by one: then Dovecot may as well list `cur`. */
+#define SHOWN_SAVED 16
+
+/* A Dovecot that saved messages, which were moved to `cur` when their UIDs were recorded, looks for them in
+ * `new` next, and lists all of `cur` for what it misses there. So it, and nobody else, is shown them like
+ * those that were moved now. Not what has flags or keywords by now: Dovecot takes it that what is in
+ * `new` has none, and would not look at `cur` for them. */
+static int show_saved(struct mailbox *mailbox)
+{
+    if (mailbox->saved_by != mailbox->lock.pid)
+        return 0;
+    DIR_LIST_AUTO saved = mailbox->saved;
+    mailbox->saved = DIR_LIST_EMPTY;
+    BUF_AUTO path = BUF_EMPTY;
+    int result = store_join(&path, mailbox->path, "cur");
+    size_t count = saved.count > SHOWN_SAVED ? 0 : saved.count;
+    for (size_t i = 0; i < count && result == 0; i++) {
+        const struct dir_entry *entry = &saved.entries[i];
+        if (keywords_letters(&mailbox->keywords, name_base(dir_entry_name(&saved, entry))) != 0)
+            continue;
+        result = add_moved(mailbox, path.data, &saved, entry, &mailbox->moved);
+        if (result == -ENOENT)
+            result = 0;
+    }
+    return result;
+}
+
 int grant_prepare(struct mailbox *mailbox, const struct caller *caller)
 {
     bool is_pop3 = pop3_is_caller(mailbox, caller);
@@ -385,5 +414,5 @@ int grant_prepare(struct mailbox *mailbox, const struct caller *caller)
         result = uidlist_settle_uidls(mailbox);
     if (result == 0 && is_pop3 && mailbox->order_unsure)
         result = uidlist_settle_order(mailbox);
-    return result;
+    return result < 0 ? result : show_saved(mailbox);
 }

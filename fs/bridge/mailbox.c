@@ -30,7 +30,7 @@ static struct mailbox *new_mailbox(struct bridge *bridge, const struct place *di
     mailbox->bridge = bridge;
     mailbox->device = dir->device;
     mailbox->inode = dir->inode;
-    mailbox->moved = mailbox->cur = DIR_LIST_EMPTY;
+    mailbox->moved = mailbox->saved = mailbox->cur = DIR_LIST_EMPTY;
     pthread_mutex_init(&mailbox->mutex, NULL);
     return mailbox;
 }
@@ -69,6 +69,7 @@ static void free_mailbox(struct mailbox *mailbox)
     keyword_state_release(&mailbox->keywords);
     dir_list_release(&mailbox->cur);
     dir_list_release(&mailbox->moved);
+    dir_list_release(&mailbox->saved);
     buf_release(&mailbox->deleted);
     buf_release(&mailbox->acl_base);
     arrivals_forget(mailbox);
@@ -133,6 +134,7 @@ static size_t slim(struct mailbox *mailbox)
 {
     size_t before = memory_of(mailbox);
     dir_list_release(&mailbox->cur);
+    dir_list_release(&mailbox->saved);
     mailbox->cur_listed = false;
     return before - memory_of(mailbox);
 }

@@ -144,6 +144,8 @@ struct mailbox {
     struct held_lock lock;
     uint64_t locks_taken;
     struct dir_list moved; /* from new to cur at the grant, and not yet shown to the lock's owner */
+    struct dir_list saved; /* ... when saved_by recorded their UIDs last, and not yet shown to it */
+    pid_t saved_by;
     struct timespec new_time; /* the mtime of new that the lock's owner sees */
     bool grant_failed;        /* who asked for the lock last met an error, not another holder */
     struct loser loser;

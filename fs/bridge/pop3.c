@@ -36,7 +36,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "bridge/sources.h"
@@ -130,29 +129,24 @@ struct guess {
     char name[];
 };
 
+/* What is entered in one attempt. */
 struct edition {
-    struct buf old_text; /* as it was read; the entries point into it */
-    struct stat old_st;
-    bool old_present;
-    bool old_settled;    /* another file cannot look as this one did when it was read */
-    uint64_t old_hash;   /* of the text; 0 if there is none */
-    uint32_t entered_to; /* every message up to this UID is in it */
+    struct sources *sources; /* with the list as it was read */
+    uint32_t entered_to;     /* every message up to this UID is in it */
+    /* What shall be written: another header, the entries that there are, which are the sources', */
     struct sizelist list;
-    struct base_map names;
-    /* New entries point into the names of these. */
+    struct sizelist_entry *more; /* and new ones, whose names are in what follows. */
+    size_t count;
     struct dir_list cur[LISTINGS];
     size_t listings;
     struct guess *guessed;
     unsigned wrong_guesses;
-    size_t entered;
     uint32_t unread_uid;
 };
 
 static void edition_release(struct edition *edition)
 {
-    base_map_release(&edition->names);
-    sizelist_release(&edition->list);
-    buf_release(&edition->old_text);
+    free(edition->more);
     for (size_t i = 0; i < edition->listings; i++)
         dir_list_release(&edition->cur[i]);
     while (edition->guessed != NULL) {
@@ -160,47 +154,28 @@ static void edition_release(struct edition *edition)
         free(edition->guessed);
         edition->guessed = next;
     }
+    sources_give_back(&edition->sources);
 }
 
 #define EDITION_AUTO __attribute__((cleanup(edition_release))) struct edition
 
-static uint64_t hash_of(const struct buf *text)
+static struct span list_text(const struct edition *edition)
 {
-    return XXH3_64bits(text->data == NULL ? "" : text->data, text->len);
-}
-
-static struct span entry_base(const void *owner, uint32_t position)
-{
-    const struct sizelist *list = owner;
-    return name_base(list->entries[position].name);
+    return buf_span(&edition->sources->text[SOURCE_SIZELIST]);
 }
 
 /* 1: to go on with; 0: a list of a Courier nobody here knows, which stays as it is; else -errno. */
 static int read_edition(struct mailbox *mailbox, struct edition *edition)
 {
-    int result =
-        home_read(mailbox, source_name(SOURCE_SIZELIST), &edition->old_text, &edition->old_st);
-    edition->old_present = result == 0;
-    if (result == 0) {
-        struct signature signature = signature_of_stat(&edition->old_st);
-        signature_settle(&signature, lock_store_time(mailbox));
-        edition->old_settled = signature.settled;
-        edition->old_hash = hash_of(&edition->old_text);
-    }
-    if (result == -ENOENT)
-        result = 0;
-    if (result == 0 && edition->old_present && edition->old_text.len > 0) {
-        result = sizelist_parse(buf_span(&edition->old_text), NULL, &edition->list);
-        if (result == -EUCLEAN)
-            return 0;
-    }
+    int result = sources_load(mailbox, &edition->sources);
+    if (result < 0)
+        return result;
+    if (!edition->sources->present[SOURCE_SIZELIST] && list_text(edition).len > 0)
+        return 0;
+    edition->list = edition->sources->list;
     if (edition->list.next == 0)
         edition->list.next = 1;
-    if (result == 0)
-        result = base_map_init(&edition->names, edition->list.count, entry_base, &edition->list);
-    for (size_t i = 0; result == 0 && i < edition->list.count; i++)
-        result = base_map_put(&edition->names, (uint32_t)i);
-    return result < 0 ? result : 1;
+    return 1;
 }
 
 /* The pair whose UIDL is what the view shows for RECORD; false if no pair makes that text. */
@@ -309,14 +284,13 @@ static int enter(const struct mailbox *mailbox, struct edition *edition,
     if (result <= 0)
         return result;
     struct sizelist_entry *grown =
-        realloc(list->entries, (list->count + 1) * sizeof(*list->entries));
+        reallocarray(edition->more, edition->count + 1, sizeof(*edition->more));
     if (grown == NULL)
         return -ENOMEM;
-    list->entries = grown;
-    list->entries[list->count++] = entry;
+    edition->more = grown;
+    edition->more[edition->count++] = entry;
     if (entry.uidv == list->uidvalidity && entry.n >= list->next)
         list->next = entry.n + 1;
-    edition->entered++;
     return 0;
 }
 
@@ -327,7 +301,7 @@ static int complete(const struct mailbox *mailbox, struct edition *edition)
     size_t from = view_position_above(&mailbox->view, edition->entered_to);
     for (size_t i = from; i < mailbox->view.count && result == 0; i++) {
         struct uidlist_record record = view_record_at(&mailbox->view, i);
-        if (base_map_find(&edition->names, record.base) == BASE_MAP_NONE)
+        if (sources_list_entry(edition->sources, record.base) == NULL)
             result = enter(mailbox, edition, &record);
     }
     return result;
@@ -337,15 +311,16 @@ static int complete(const struct mailbox *mailbox, struct edition *edition)
  * and a rename changes a file's ctime, which is therefore not asked. */
 static bool is_same_list(struct store *store, const char *path, const struct edition *edition)
 {
-    const struct stat *old = &edition->old_st;
+    const struct stat *old = &edition->sources->st[SOURCE_SIZELIST];
     struct stat st;
-    if (edition->old_settled && store_stat_now(store, path, &st) == 0 && st.st_dev == old->st_dev &&
+    if (edition->sources->seen.signature[SOURCE_SIZELIST].settled &&
+        store_stat_now(store, path, &st) == 0 && st.st_dev == old->st_dev &&
         st.st_ino == old->st_ino && st.st_size == old->st_size &&
         st.st_mtim.tv_sec == old->st_mtim.tv_sec && st.st_mtim.tv_nsec == old->st_mtim.tv_nsec)
         return true;
     BUF_AUTO text = BUF_EMPTY;
     return store_read_file(store, path, LIST_LIMIT, &text, &st) == 0 &&
-           span_equal(buf_span(&text), buf_span(&edition->old_text));
+           span_equal(buf_span(&text), list_text(edition));
 }
 
 /* Puts the draft in the list's place unless the list is another than the edition was made from.
@@ -357,7 +332,7 @@ static int exchange(struct mailbox *mailbox, struct draft *draft, const struct e
     int result = store_join(&path, mailbox->path, source_name(SOURCE_SIZELIST));
     if (result < 0)
         return result;
-    if (!edition->old_present) {
+    if (!edition->sources->present[SOURCE_SIZELIST]) {
         /* Link, because it never replaces a list that came into being meanwhile. */
         result = store_link(home, draft->path.data, path.data);
         return result == -EEXIST ? -EAGAIN : result;
@@ -391,9 +366,11 @@ static int attempt(struct mailbox *mailbox)
     int result = read_edition(mailbox, &edition);
     if (result <= 0)
         return result < 0 ? result : NOT_IN_USE;
-    if (edition.old_hash != mailbox->seen.hash[SOURCE_SIZELIST])
+    const struct sources *sources = edition.sources;
+    bool exists = sources->present[SOURCE_SIZELIST];
+    if (sources->seen.hash[SOURCE_SIZELIST] != mailbox->seen.hash[SOURCE_SIZELIST])
         return 1;
-    if (edition.old_present && edition.old_hash == mailbox->entered_list)
+    if (exists && sources->seen.hash[SOURCE_SIZELIST] == mailbox->entered_list)
         edition.entered_to = mailbox->entered_uid;
     bool in_use = edition.list.count > 0 || mailbox->used_by_pop3;
     if (!in_use)
@@ -402,26 +379,29 @@ static int attempt(struct mailbox *mailbox)
         edition.list.uidvalidity = (uint64_t)time(NULL);
     result = complete(mailbox, &edition);
     mailbox->unread_uid = edition.unread_uid;
-    if (result < 0 || (edition.entered == 0 && !edition.list.rewrite))
+    if (result < 0 || (edition.count == 0 && !edition.list.rewrite))
         return result;
     if (mailbox->bridge->cannot_exchange)
         edition.list.next += NUMBERS_LEFT_OUT;
     BUF_AUTO text = BUF_EMPTY;
-    sizelist_format(&edition.list, &text);
+    sizelist_format_longer(&edition.list, list_text(&edition), edition.more, edition.count, &text);
     result = buf_error(&text);
     if (result < 0)
         return result;
     home_begin(mailbox);
     struct draft draft;
     result = draft_write(mailbox->bridge->home, mailbox->path, buf_span(&text),
-                         edition.old_present ? &edition.old_st : NULL, &draft);
+                         exists ? &sources->st[SOURCE_SIZELIST] : NULL, &draft);
     if (result == 0)
         result = exchange(mailbox, &draft, &edition);
     draft_discard(mailbox->bridge->home, &draft);
     home_end(mailbox);
-    if (result == 0) /* it says what the view says */
-        mailbox->seen.hash[SOURCE_SIZELIST] = hash_of(&text);
-    return result;
+    if (result < 0)
+        return result;
+    sources_list_written(edition.sources, &edition.list, &text, edition.more, edition.count);
+    /* It says what the view says. */
+    mailbox->seen.hash[SOURCE_SIZELIST] = edition.sources->seen.hash[SOURCE_SIZELIST];
+    return 0;
 }
 
 int pop3_enter_messages(struct mailbox *mailbox)

@@ -53,7 +53,10 @@
 
 void add_format_uidl(struct buf *out, uint32_t uid, uint32_t uidvalidity)
 {
-    buf_printf(out, "UID%u-%u", uid, uidvalidity);
+    buf_add_string(out, "UID");
+    buf_add_number(out, uid);
+    buf_add_char(out, '-');
+    buf_add_number(out, uidvalidity);
 }
 
 /* Appends the UIDL the message must be shown with: Courier's, else one Dovecot set, else the one

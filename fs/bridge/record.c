@@ -141,8 +141,10 @@ static int claims_move_to_cur(struct mailbox *mailbox, const struct uid_claim *c
     int result = base_map_init(&by_base.map, count, claim_base, &by_base);
     for (size_t i = 0; result == 0 && i < count; i++)
         result = base_map_put(&by_base.map, (uint32_t)i);
+    dir_list_release(&mailbox->saved);
+    mailbox->saved_by = mailbox->lock.pid;
     if (result == 0)
-        result = move_new_to_cur(mailbox, is_claimed, &by_base, NULL, NULL);
+        result = move_new_to_cur(mailbox, is_claimed, &by_base, &mailbox->saved, NULL);
     base_map_release(&by_base.map);
     return result < 0 ? result : 0;
 }
@@ -357,6 +359,7 @@ int uidlist_record_pending(struct mailbox *mailbox)
     uint32_t implied = view_implied_next(&mailbox->view);
     if (implied > mailbox->highest_next)
         mailbox->highest_next = implied;
+    sources_give_back(&sources);
     /* 1: Courier wrote its list meanwhile. The view is made anew at the next look. */
     result = pop3_enter_messages(mailbox);
     return result < 0 ? result : 0;

@@ -227,6 +227,7 @@ static int record_keys(struct mailbox *mailbox, struct reversal *done)
         result = keys_record_guid(mailbox, sources, span_of(view->guid));
     mailbox->seen = sources->seen;
     mailbox->used_by_pop3 = mailbox_is_inbox(mailbox);
+    sources_give_back(&sources);
     if (result == 0)
         result = pop3_enter_messages(mailbox);
     /* Left out, it would get another UIDL. */

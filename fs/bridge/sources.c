@@ -58,6 +58,15 @@ static struct span list_name(const void *owner, uint32_t position)
     return name_base(list->entries[position].name);
 }
 
+/* Those of LIST's entries that are not in NAMES yet, from FROM on. 0 or -ENOMEM. */
+static int map_entries(struct base_map *names, const struct sizelist *list, size_t from)
+{
+    int result = 0;
+    for (size_t i = from; result == 0 && i < list->count; i++)
+        result = base_map_put(names, (uint32_t)i);
+    return result;
+}
+
 static int parse_sizelist(struct sources *sources, const struct complaints *complaints)
 {
     int result =
@@ -70,9 +79,7 @@ static int parse_sizelist(struct sources *sources, const struct complaints *comp
     if (result == 0)
         result =
             base_map_init(&sources->list_names, sources->list.count, list_name, &sources->list);
-    for (size_t i = 0; result == 0 && i < sources->list.count; i++)
-        result = base_map_put(&sources->list_names, (uint32_t)i);
-    return result;
+    return result < 0 ? result : map_entries(&sources->list_names, &sources->list, 0);
 }
 
 static int parse_source(struct mailbox *mailbox, struct sources *sources, enum source_kind kind)
@@ -235,6 +242,28 @@ void sources_give_back(struct sources **sources_at)
     mailbox->sources = sources;
     mailbox->sources_used_at = clock_milliseconds();
     *sources_at = NULL;
+}
+
+void sources_list_written(struct sources *sources, const struct sizelist *list, struct buf *text,
+                          const struct sizelist_entry *more, size_t count)
+{
+    struct buf *own = &sources->text[SOURCE_SIZELIST];
+    size_t before = sources->list.count;
+    sources->seen.hash[SOURCE_SIZELIST] = XXH3_64bits(text->data, text->len);
+    if (!sources->parsed[SOURCE_SIZELIST] ||
+        sizelist_extend(&sources->list, buf_span(own), buf_span(text), more, count) < 0) {
+        forget_parsed(sources, SOURCE_SIZELIST);
+        return;
+    }
+    sources->list.next = list->next;
+    sources->list.uidvalidity = list->uidvalidity;
+    buf_release(own);
+    *own = *text;
+    *text = BUF_EMPTY;
+    /* The file's own times are not known: it is read again, and compared. */
+    sources->seen.signature[SOURCE_SIZELIST].settled = false;
+    if (map_entries(&sources->list_names, &sources->list, before) < 0)
+        forget_parsed(sources, SOURCE_SIZELIST);
 }
 
 size_t sources_memory(const struct sources *sources)

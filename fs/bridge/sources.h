@@ -65,6 +65,11 @@ void sources_guid(const struct mailbox *mailbox, const struct sources *sources, 
 /* The message's entry in the size list, or NULL. */
 const struct sizelist_entry *sources_list_entry(const struct sources *sources, struct span base);
 
+/* The size list was replaced by TEXT, which is taken: LIST, a copy of the list in SOURCES with another header, and
+ * MORE, as sizelist_format_longer writes them. What was parsed is that then, or nothing. */
+void sources_list_written(struct sources *sources, const struct sizelist *list, struct buf *text,
+                          const struct sizelist_entry *more, size_t count);
+
 /* present.c: makes the view agree with SOURCES (see the essay there). */
 int uidlist_present(struct mailbox *mailbox, const struct sources *sources);
 /* Appends the UIDL that Dovecot's pop3_uidl_format makes. */

@@ -135,6 +135,8 @@ static int parse_line(struct parse *parse, unsigned number, struct span line, bo
     struct span text = span_until(line, '\0', NULL);
     if (text.len > 0 && text.text[text.len - 1] == '\r')
         text.len--;
+    if (text.len < line.len)
+        parse->list->lossy = true;
     bool readable = parse_entry(parse->list->version, text, &entry);
     if (!readable)
         complain(parse->complaints, number, line, "cannot be read, skipped");
@@ -194,18 +196,81 @@ int sizelist_parse(struct span text, const struct complaints *complaints, struct
     return rc;
 }
 
-void sizelist_format(const struct sizelist *list, struct buf *out)
+static void format_header(const struct sizelist *list, struct buf *out)
 {
     buf_printf(out, "/%d %" PRIu64, VERSION, list->next);
     if (list->uidvalidity != 0)
         buf_printf(out, " %" PRIu64, list->uidvalidity);
     buf_add_char(out, '\n');
-    for (size_t i = 0; i < list->count; i++) {
-        const struct sizelist_entry *entry = &list->entries[i];
+}
+
+static void format_entries(const struct sizelist_entry *entries, size_t count, struct buf *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct sizelist_entry *entry = &entries[i];
         buf_add_span(out, entry->name);
-        buf_printf(out, " %" PRIu64 " %" PRIu64 ":%" PRIu64 ":%d\n", entry->size, entry->n,
-                   entry->uidv, entry->utf8);
+        buf_add_char(out, ' ');
+        buf_add_number(out, entry->size);
+        buf_add_char(out, ' ');
+        buf_add_number(out, entry->n);
+        buf_add_char(out, ':');
+        buf_add_number(out, entry->uidv);
+        buf_add_string(out, entry->utf8 ? ":1\n" : ":0\n");
     }
+}
+
+void sizelist_format(const struct sizelist *list, struct buf *out)
+{
+    format_header(list, out);
+    format_entries(list->entries, list->count, out);
+}
+
+/* Whether the lines of what LIST was parsed from can stand in a file of version 3 as they are. */
+static bool is_verbatim(const struct sizelist *list)
+{
+    return list->version == VERSION && !list->rewrite && !list->lossy;
+}
+
+/* What follows the header of a list that has one. */
+static struct span behind_header(struct span text)
+{
+    span_until(text, '\n', &text);
+    return text;
+}
+
+void sizelist_format_longer(const struct sizelist *list, struct span text,
+                            const struct sizelist_entry *more, size_t count, struct buf *out)
+{
+    format_header(list, out);
+    if (is_verbatim(list))
+        buf_add_span(out, behind_header(text));
+    else
+        format_entries(list->entries, list->count, out);
+    format_entries(more, count, out);
+}
+
+int sizelist_extend(struct sizelist *list, struct span before, struct span after,
+                    const struct sizelist_entry *more, size_t count)
+{
+    if (!is_verbatim(list))
+        return -EAGAIN;
+    struct sizelist_entry *entries =
+        reallocarray(list->entries, list->count + count + 1, sizeof(*entries));
+    if (entries == NULL)
+        return -ENOMEM;
+    list->entries = entries;
+    const char *old = behind_header(before).text;
+    const char *new = behind_header(after).text;
+    for (size_t i = 0; i < list->count; i++)
+        entries[i].name.text = new + (entries[i].name.text - old);
+    const char *at = new + behind_header(before).len;
+    for (size_t i = 0; i < count; i++) {
+        size_t len = more[i].name.len;
+        entries[list->count] = more[i];
+        entries[list->count++].name.text = at;
+        at = strchr(at + len, '\n') + 1;
+    }
+    return 0;
 }
 
 static bool is_plain(unsigned char c)

@@ -33,6 +33,7 @@ struct sizelist {
     size_t count;
     bool rewrite; /* version 0 or 1, which Courier 5 would discard; or next was too low; or bad
                      lines */
+    bool lossy;   /* lines had something that is not written again: CR, or NUL and what follows */
 };
 
 /* Parses TEXT; spans point into it. All historic forms: /3 and /2, /1 (entries become N:0), and
@@ -46,6 +47,15 @@ int sizelist_parse(struct span text, const struct complaints *complaints, struct
 
 /* Appends the file in version 3. */
 void sizelist_format(const struct sizelist *list, struct buf *out);
+/* The same with MORE at the end, of a list that was parsed from TEXT: what is right in there is not formatted
+ * again, but copied. */
+void sizelist_format_longer(const struct sizelist *list, struct span text,
+                            const struct sizelist_entry *more, size_t count, struct buf *out);
+/* Makes LIST, parsed from BEFORE, what sizelist_format_longer has written of it and MORE: AFTER, into which
+ * all names point then. BEFORE must still be there. 0; -EAGAIN or -ENOMEM with LIST as it was: AFTER must be
+ * parsed. */
+int sizelist_extend(struct sizelist *list, struct span before, struct span after,
+                    const struct sizelist_entry *more, size_t count);
 
 /* Appends the UIDL that Courier shows: UIDn-uidv, UIDn, or the base name with every
  * byte below 0x21 or above 0x7E and ', ", + written as +XX. */

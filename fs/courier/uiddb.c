@@ -354,7 +354,8 @@ int uiddb_parse(struct span text, const struct complaints *complaints, struct ui
 
 void uiddb_format_line(struct buf *out, uint32_t uid, struct span base)
 {
-    buf_printf(out, "%" PRIu32 " ", uid);
+    buf_add_number(out, uid);
+    buf_add_char(out, ' ');
     buf_add_span(out, base);
     buf_add_char(out, '\n');
 }

@@ -143,7 +143,8 @@ void uidlist_format_header(struct buf *out, const struct uidlist_header *header)
 
 void uidlist_format_record(struct buf *out, const struct uidlist_record *record)
 {
-    buf_printf(out, "%" PRIu32 " ", record->uid);
+    buf_add_number(out, record->uid);
+    buf_add_char(out, ' ');
     if (record->keys.len > 0) {
         buf_add_span(out, record->keys);
         buf_add_char(out, ' ');

@@ -18,6 +18,24 @@ static void check_uidl(const struct sizelist_entry *entry)
     FUZZ_REQUIRE(fuzz_same(&uidl, &same));
 }
 
+/* A list with one more entry is the same, written from the parsed text or from the entries. */
+static void check_longer(struct span text, struct sizelist *list)
+{
+    const struct sizelist_entry more = {span_of("1.new:2,"), 7, 1, list->uidvalidity ^ 1, true};
+    struct sizelist again;
+    BUF_AUTO after = BUF_EMPTY;
+    BUF_AUTO extended = BUF_EMPTY;
+    BUF_AUTO parsed = BUF_EMPTY;
+    sizelist_format_longer(list, text, &more, 1, &after);
+    if (sizelist_extend(list, text, buf_span(&after), &more, 1) < 0)
+        return;
+    FUZZ_REQUIRE(sizelist_parse(buf_span(&after), NULL, &again) == 0);
+    sizelist_format(list, &extended);
+    sizelist_format(&again, &parsed);
+    FUZZ_REQUIRE(fuzz_same(&extended, &parsed));
+    sizelist_release(&again);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct span text = fuzz_text(data, size);
@@ -39,6 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     sizelist_format(&again, &twice);
     FUZZ_REQUIRE(fuzz_same(&once, &twice));
     sizelist_release(&again);
+    check_longer(text, &list);
     sizelist_release(&list);
     return 0;
 }

@@ -143,6 +143,13 @@ def test_an_append_costs_as_many_calls_in_a_large_mailbox(site):
         assert large.one("store", name) <= small.one("store", name) + 20, name
 
 
+def test_who_saved_a_message_does_not_list_cur_for_it(site):
+    """It is saved in `new`, where Dovecot looks for it next, and finds it."""
+    counted = appended(site, MANY)
+    assert counted.one("request", "create") <= 3, "the message and two locks"
+    assert counted.one("request", "readdir") <= 3, "of new"
+
+
 def test_whoever_meets_a_pause_waits(site):
     """While a lock is left to others, a Dovecot that wants it does not ask for it again and again."""
     maildir = add_large_user(site, COUNT)

@@ -23,9 +23,11 @@ static void takes_all_kinds(void **state)
     buf_add_string(&b, "one ");
     buf_add_span(&b, TEXT("t\0wo"));
     buf_add_span(&b, span_make(NULL, 0));
+    buf_add_number(&b, 0);
+    buf_add_number(&b, UINT64_MAX);
     buf_printf(&b, " %d %s", 3, "four");
     buf_printf(&b, "%s", "");
-    assert_span(buf_span(&b), TEXT("one t\0wo 3 four"));
+    assert_span(buf_span(&b), TEXT("one t\0wo018446744073709551615 3 four"));
 }
 
 static void terminates_without_counting(void **state)

@@ -64,6 +64,50 @@ static void reads_and_writes(void **state)
     assert_read_as(text, false, text.text);
 }
 
+/* What is written with more entries is what is written of all of them, and needs no parsing. */
+static void assert_extended(struct span text, bool as_it_is)
+{
+    struct sizelist list, again;
+    struct span copy;
+    const struct sizelist_entry more[] = {{TEXT("8.h:2,RS"), 7, 14, 1795340956, true},
+                                          {TEXT("9.i:2,"), 20, 5, 0, false}};
+    BUF_AUTO out = BUF_EMPTY;
+    BUF_AUTO all = BUF_EMPTY;
+    assert_int_equal(parse(text, &list, &copy), 0);
+    list.next = 15;
+    size_t before = list.count;
+    sizelist_format_longer(&list, copy, more, 2, &out);
+    assert_int_equal(sizelist_extend(&list, copy, buf_span(&out), more, 2), as_it_is ? 0 : -EAGAIN);
+    exact_free(copy);
+    struct span written = exact(buf_span(&out));
+    assert_int_equal(sizelist_parse(written, NULL, &again), 0);
+    assert_int_equal(again.count, before + 2);
+    sizelist_format(&again, &all);
+    if (as_it_is) {
+        BUF_AUTO extended = BUF_EMPTY;
+        sizelist_format(&list, &extended);
+        assert_span(buf_span(&extended), buf_span(&all));
+    }
+    sizelist_release(&list);
+    sizelist_release(&again);
+    exact_free(written);
+}
+
+static void grows_at_its_end(void **state)
+{
+    (void)state;
+    assert_extended(TEXT("/3 14 1795340956\n1.a:2, 23 1:1795340956:0\n3.c:2,S 20 3:1795340956:1\n"),
+                    true);
+    assert_extended(TEXT("/3 14 1795340956\n"), true);
+    assert_extended(TEXT("/3 14 1795340956\r\nold/3.c:2,S 020 3:1795340956:1x\n"), true);
+    assert_extended(TEXT("/3 14 1795340956\n1.a:2, 23 1:1795340956:0\r\n"), false);
+    assert_extended(TEXT("/3 14 1795340956\n1.a:2, 23 1:1795340956:0"), false);
+    assert_extended(TEXT("/3 1 1795340956\n1.a:2, 23 1:1795340956:0\n"), false);
+    assert_extended(TEXT("/2 14 1795340956\n1.a:2, 23 1:1795340956\n"), false);
+    assert_extended(TEXT("1.a:2, 23\n"), false);
+    assert_extended(TEXT(""), false);
+}
+
 static void reads_version_2(void **state)
 {
     (void)state;
@@ -298,6 +342,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_and_writes),
+        cmocka_unit_test(grows_at_its_end),
         cmocka_unit_test(reads_version_2),
         cmocka_unit_test(reads_version_1),
         cmocka_unit_test(reads_version_0),
