@@ -15,6 +15,9 @@ from servers.rights import EVERYTHING, EXAMPLE, LETTERS, RIGHTS, SITE, SharedSit
 from servers.store import ANN, BOB, CEM
 from servers.together import seed
 
+# Rights are not kept in the cache, so it makes no difference.
+pytestmark = pytest.mark.once
+
 FOLDERS = 40
 # Whom the lists may name.
 COURIERS_WORDS = ["owner", "administrators", "anyone", "anonymous", f"user={BOB}", f"user={ANN}",

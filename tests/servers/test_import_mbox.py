@@ -18,7 +18,8 @@ from servers.lab import MAIL_GID, MAIL_UID, STORES, acting_as, wait_until
 from servers.mboxes import INTERNAL, Mbox, UwImap, with_dos_ends
 from servers.mount import Mount
 
-pytestmark = pytest.mark.skipif(bool(STORES), reason="nothing here depends on the store's disk")
+pytestmark = [pytest.mark.once, pytest.mark.skipif(
+    bool(STORES), reason="nothing here depends on the store's disk")]
 
 SEED = int(os.environ.get("COURIERFS_SEED") or random.randrange(1 << 31))
 CLEAN = [Mbox(SEED + n) for n in range(6)]

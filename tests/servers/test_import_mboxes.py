@@ -14,7 +14,8 @@ from servers.dovecot import Dovecot
 from servers.lab import MAIL_GID, MAIL_UID, STORES, TOP, children, wait_until
 from servers.mboxes import Mbox
 
-pytestmark = pytest.mark.skipif(bool(STORES), reason="nothing here depends on the store's disk")
+pytestmark = [pytest.mark.once, pytest.mark.skipif(
+    bool(STORES), reason="nothing here depends on the store's disk")]
 
 SCRIPT = TOP / "scripts" / "import-mboxes"
 SEED = int(os.environ.get("COURIERFS_SEED") or random.randrange(1 << 31))
