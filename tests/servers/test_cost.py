@@ -4,13 +4,15 @@ The limits are what was counted; where a figure depends on how long ago somethin
 the greater one.
 """
 
+import os
 import re
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from servers.lab import wait_until
+from servers.lab import as_mail_user, wait_until
 from servers.test_together_waiting import COUNT, looking, storing
 from servers.together import MIA, add_large_user, stopping
 
@@ -148,6 +150,24 @@ def test_who_saved_a_message_does_not_list_cur_for_it(site):
     counted = appended(site, MANY)
     assert counted.one("request", "create") <= 3, "the message and two locks"
     assert counted.one("request", "readdir") <= 3, "of new"
+
+
+def test_what_the_kernel_forgets_is_forgotten(site):
+    """A file that somebody looked at takes memory only while the kernel remembers it."""
+    add_large_user(site, MANY)
+
+    def nodes():
+        return int(re.search(r"^nodes: (\d+)$", site.mount.status(), re.MULTILINE)[1])
+
+    def forgotten():
+        Path("/proc/sys/vm/drop_caches").write_text("2", encoding="ascii")
+        return nodes() < FEW
+
+    with as_mail_user():
+        for entry in list(os.scandir(site.seen(MIA) / "cur")):
+            os.stat(entry.path)
+    assert nodes() > MANY
+    wait_until(forgotten, "the kernel has forgotten them, and the daemon too")
 
 
 def test_whoever_meets_a_pause_waits(site):

@@ -392,3 +392,39 @@ def test_the_lock_of_a_killed_dovecot(site):
         os.kill(imap.connection.pid, 9)
         imap.close()
     site.agree(ANN)
+
+
+def test_mail_that_comes_to_cur_while_dovecot_changes_it(site):
+    """As Courier's POP3 server moves it, without the lock: the next grant may not see it, a later one does
+    (cur_complete.c). It gets one UID, and Courier and Dovecot know it by that."""
+    before = site.agree(ANN)
+    cur = site.store.maildir(ANN) / "cur"
+
+    def misses(number):
+        base = f"1700100000.M{number}P1.here,S={len(letter(number))}"
+        take_as_dovecot(site)
+        with as_mail_user():
+            shown = next(path for path in (site.seen(ANN) / "cur").iterdir() if "F" not in path.name)
+            head, _, flags = shown.name.rpartition(":2,")
+            shown.rename(shown.with_name(f"{head}:2,F{flags}"))
+            (cur / f"{base}:2,").write_bytes(letter(number))
+            dovecot_lock(site).unlink()
+        take_as_dovecot(site)
+        with as_mail_user():
+            dovecot_lock(site).unlink()
+        return base not in UidDatabase.read(cur.parent).uids
+
+    met = next((number for number in range(5) if misses(number)), None)
+    assert met is not None, "the moment that this is about did not come"
+    with site.dovecot.imap(ANN) as imap:
+        imap.select("INBOX")
+
+        def is_there():
+            imap.command("NOOP")
+            return len(imap.uids()) == len(before.folders["INBOX"].messages) + met + 1
+
+        wait_until(is_there, "Dovecot sees it")
+        uids = {int(uid) for uid in imap.uids()}
+    after = site.agree(ANN).folders["INBOX"]
+    assert set(after.messages) == uids
+    assert before.folders["INBOX"].messages.keys() < uids and after.next_uid == max(uids) + 1
