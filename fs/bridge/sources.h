@@ -40,8 +40,9 @@ struct sources {
 #define SOURCES_AUTO __attribute__((cleanup(sources_give_back))) struct sources *
 
 /* Reads all three. 0 also when the uid database is missing (present[SOURCE_UIDDB] says so); -EIO if
- * the mailbox is refused, which is noted in the mailbox. Give it back in any case; *sources_r is NULL
- * only with -ENOMEM. */
+ * the mailbox is refused, which is noted in the mailbox. Give it back in any case, and before anything
+ * else loads it (pop3_enter_messages does): a second one would be read and parsed anew. *sources_r is
+ * NULL only with -ENOMEM. */
 int sources_load(struct mailbox *mailbox, struct sources **sources_r);
 /* The mailbox keeps it, for the next time, and *sources is NULL. The mailbox's mutex is held. */
 void sources_give_back(struct sources **sources);
