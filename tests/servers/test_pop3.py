@@ -151,6 +151,8 @@ def test_a_list_without_entries(site):
     assert retrieve_all(site.courier.pop3(maildir))[0] == shown
     deliver(maildir, letter(3))
     first, _ = retrieve_all(site.courier.pop3(maildir))
-    assert first[:2] == shown
+    assert len(first) == 3
+    # The third may be listed before them: Exim's names do not sort by time within a second.
+    assert [message for message in first if message in shown] == shown
     assert retrieve_all(site.dovecot.pop3(CEM))[0] == first
     site.agree(CEM)
