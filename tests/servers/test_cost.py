@@ -105,9 +105,11 @@ def test_a_body(site, mia):
     for name in ("lookup", "open"):
         assert counted.one("request", name) <= FEW + 2
     assert counted.one("request", "read") == 0, "the kernel has it"
-    assert counted.one("store", "open") <= FEW + 6
-    # The kernel asks for the rights of cur each time, and gets its times as they are now.
-    assert counted.all("store") <= 6 * FEW + 30
+    # What takes longer than a moment has the keywords looked for again: a listing, three opens.
+    looks = counted.one("store", "getdents") // 2
+    assert counted.one("store", "open") <= FEW + 3 * (looks + 1)
+    # Six each, for the kernel asks for the rights of cur each time; the rest is looks, one in 50 ms.
+    assert counted.all("store") < 7 * FEW
 
 
 def test_flags(site, mia):
