@@ -97,6 +97,7 @@ static void forget_all(struct mailbox *mailbox)
     mailbox->keywords = (struct keyword_state){.loaded = false};
     dir_list_release(&mailbox->cur);
     dir_list_release(&mailbox->moved);
+    dir_list_release(&mailbox->saved);
     mailbox->cur_listed = false;
     arrivals_forget(mailbox);
     buf_release(&mailbox->deleted);

@@ -114,13 +114,14 @@ static void unlink_from_registry(struct bridge *bridge, struct mailbox *mailbox)
 /* About what the mailbox takes. */
 static size_t memory_of(const struct mailbox *mailbox)
 {
-    size_t bytes = sizeof(*mailbox) + mailbox->view.capacity * sizeof(struct view_record) +
-                   mailbox->view.bases.slot_count * sizeof(uint32_t) + mailbox->cur.names.capacity +
-                   mailbox->cur.capacity * sizeof(struct dir_entry) +
-                   mailbox->keywords.capacity * sizeof(struct keyword_entry) +
-                   mailbox->keywords.names.capacity +
-                   mailbox->proven.capacity * sizeof(struct proven_size) +
-                   sources_memory(mailbox->sources);
+    size_t bytes =
+        sizeof(*mailbox) + mailbox->view.capacity * sizeof(struct view_record) +
+        mailbox->view.bases.slot_count * sizeof(uint32_t) + mailbox->cur.names.capacity +
+        mailbox->cur.capacity * sizeof(struct dir_entry) + mailbox->saved.names.capacity +
+        mailbox->saved.capacity * sizeof(struct dir_entry) +
+        mailbox->keywords.capacity * sizeof(struct keyword_entry) +
+        mailbox->keywords.names.capacity + mailbox->proven.capacity * sizeof(struct proven_size) +
+        sources_memory(mailbox->sources);
     for (int kind = 0; kind < CONTROL_KIND_COUNT; kind++) {
         if (mailbox->file[kind] != NULL)
             bytes += mailbox->file[kind]->content.capacity;
