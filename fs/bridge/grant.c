@@ -263,9 +263,8 @@ static int complete_moved(struct mailbox *mailbox, struct sources *sources,
 {
     AUTO_FREE struct uid_claim *claims = NULL;
     size_t count = 0;
-    struct uid_outcome outcome;
     int result = claims_for_unknown(&sources->db, moved, &claims, &count);
-    return result < 0 ? result : uids_record_in(mailbox, sources, claims, count, 0, &outcome);
+    return result < 0 ? result : uids_record_in_cur(mailbox, sources, claims, count);
 }
 
 static int complete_cur(struct mailbox *mailbox, struct sources *sources, const char *path,
@@ -289,9 +288,8 @@ static int complete_cur(struct mailbox *mailbox, struct sources *sources, const 
         sources->must_write |= drop_deleted(mailbox, &sources->db, cur) > 0;
         buf_clear(&mailbox->deleted);
     }
-    struct uid_outcome outcome;
     if (result == 0)
-        result = uids_record_in(mailbox, sources, claims, count, 0, &outcome);
+        result = uids_record_in_cur(mailbox, sources, claims, count);
     if (result < 0)
         return result;
     cur_listed_complete(mailbox, &cur->dir, sources->seen.hash[SOURCE_UIDDB]);

@@ -141,7 +141,6 @@ static int claims_move_to_cur(struct mailbox *mailbox, const struct uid_claim *c
     int result = base_map_init(&by_base.map, count, claim_base, &by_base);
     for (size_t i = 0; result == 0 && i < count; i++)
         result = base_map_put(&by_base.map, (uint32_t)i);
-    dir_list_release(&mailbox->saved);
     mailbox->saved_by = mailbox->lock.pid;
     if (result == 0)
         result = move_new_to_cur(mailbox, is_claimed, &by_base, &mailbox->saved, NULL);
@@ -208,8 +207,8 @@ int uiddb_commit(struct mailbox *mailbox, struct sources *sources)
     return 0;
 }
 
-int uids_record_in(struct mailbox *mailbox, struct sources *sources, const struct uid_claim *claims,
-                   size_t count, uint32_t uidnext_floor, struct uid_outcome *outcome_r)
+static int record(struct mailbox *mailbox, struct sources *sources, const struct uid_claim *claims,
+                  size_t count, bool in_cur, uint32_t uidnext_floor, struct uid_outcome *outcome_r)
 {
     *outcome_r = (struct uid_outcome){0};
     if (!mailbox->lock.held)
@@ -235,6 +234,8 @@ int uids_record_in(struct mailbox *mailbox, struct sources *sources, const struc
     if (raise)
         db->uidnext = uidnext_floor;
     if (merge.added > 0)
+        dir_list_release(&mailbox->saved);
+    if (merge.added > 0 && !in_cur)
         result = claims_move_to_cur(mailbox, claims, count);
     if (result == 0)
         result = keys_record(mailbox, sources, claims, count);
@@ -245,6 +246,19 @@ int uids_record_in(struct mailbox *mailbox, struct sources *sources, const struc
     outcome_r->recorded = merge.added + merge.moved;
     atomic_fetch_add(&mailbox->bridge->uids_recorded, outcome_r->recorded);
     return 0;
+}
+
+int uids_record_in(struct mailbox *mailbox, struct sources *sources, const struct uid_claim *claims,
+                   size_t count, uint32_t uidnext_floor, struct uid_outcome *outcome_r)
+{
+    return record(mailbox, sources, claims, count, false, uidnext_floor, outcome_r);
+}
+
+int uids_record_in_cur(struct mailbox *mailbox, struct sources *sources,
+                       const struct uid_claim *claims, size_t count)
+{
+    struct uid_outcome outcome;
+    return record(mailbox, sources, claims, count, true, 0, &outcome);
 }
 
 /* ---- what Dovecot wrote ---------------------------------------------------------------------- */

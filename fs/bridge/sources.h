@@ -92,6 +92,9 @@ int claims_merge(const struct mailbox *mailbox, struct uiddb *db, const struct u
  * their spans point into CLAIMS, too. */
 int uids_record_in(struct mailbox *mailbox, struct sources *sources, const struct uid_claim *claims,
                    size_t count, uint32_t uidnext_floor, struct uid_outcome *outcome_r);
+/* The same for claims whose files were seen in `cur`: none is looked for in `new`. */
+int uids_record_in_cur(struct mailbox *mailbox, struct sources *sources,
+                       const struct uid_claim *claims, size_t count);
 /* Writes the uid database as it is in SOURCES, if the lock is still ours and nobody replaced it. Then
  * SOURCES have it as if they had read it. */
 int uiddb_commit(struct mailbox *mailbox, struct sources *sources);
