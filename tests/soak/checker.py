@@ -223,7 +223,7 @@ class Checker:
                                 f"after {quota.what} by {quota.by} at {quota.end:.3f} maildirsize "
                                 f"says {quota.counted}, and {quota.stored} is stored")
         for oddity in self.by_kind[Oddity]:
-            if self.evidence.is_torn_cache(oddity):
+            if self.evidence.is_torn_cache(oddity) or self.evidence.is_deleted_cache(oddity):
                 self._artefact("dovecot-cache", (oddity.text,), oddity.text)
             else:
                 self._violation("oddity", (oddity.text,), oddity.text)

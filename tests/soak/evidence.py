@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from soak.history import (
-    Change, DatabaseVersion, Fault, FileStep, Letters, Login, Put, Removal, SizeListVersion)
+    Change, DatabaseVersion, Fault, FileStep, Letters, Login, Oddity, Put, Removal, SizeListVersion)
 
 # How long it takes at most to exchange two files, look, and exchange them back.
 EXCHANGE = 0.5
@@ -22,9 +22,13 @@ PAUSE = 2.0
 # whose mount died was seen to find the file one behind, once in a million looks; how it came to
 # that is not known, but no file of an index is on the mount.
 TORN_CACHE = re.compile(
-    r"Dovecot: (?P<program>imap|pop3)\([^)]*\)<(?P<pid>\d+)><[^>]*>: Error: Mailbox [^:]*: "
-    r"Deleting corrupted cache: reset_id mismatch even after locking "
+    r"Dovecot: (?P<program>imap|pop3)\([^)]*\)<(?P<pid>\d+)><[^>]*>: Error: "
+    r"Mailbox (?P<mailbox>[^:]*): Deleting corrupted cache: reset_id mismatch even after locking "
     r"\(file_seq=(?P<file>\d+) != reset_id=(?P<index>\d+)\)")
+# What the others then find of the file that was deleted.
+NO_CACHE = re.compile(
+    r"Dovecot: (?:imap|pop3)\([^)]*\)<\d+><[^>]*>: Error: Mailbox (?P<mailbox>[^:]*): "
+    r"stat\(\) failed with file \S*/dovecot\.index\.cache: No such file or directory")
 PROGRAMS = {"courier-imap": "imapd", "courier-pop3": "courierpop3d", "dovecot-imap": "imap",
             "dovecot-pop3": "pop3", "courierfs": "courierfs"}
 
@@ -320,6 +324,16 @@ class Evidence:
                    and (is_ahead and fault.what.startswith("dovecot-")
                         or fault.what.startswith("courierfs") and fault.end >= since)
                    for fault in self._by_kind[Fault])
+
+    def is_deleted_cache(self, oddity):
+        """Whether a Dovecot misses a cache that another one of its node has just deleted as torn."""
+        told = NO_CACHE.fullmatch(oddity.text)
+        if told is None:
+            return False
+        oddities = self._by_kind[Oddity]
+        return any(self.is_torn_cache(other) and other.by == oddity.by
+                   and TORN_CACHE.fullmatch(other.text)["mailbox"] == told["mailbox"]
+                   for other in oddities[:oddities.index(oddity)])
 
     def outage_of(self, record, slack=0.0):
         """The outage of the record's mount that it met, or None."""

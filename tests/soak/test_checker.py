@@ -77,6 +77,14 @@ def torn_cache(file_seq=8, pid=40):
                   f"(file_seq={file_seq} != reset_id=7)")
 
 
+def no_cache(mailbox="INBOX.Work", node="mount1"):
+    """What another Dovecot logs of the cache that was deleted for that."""
+    return Oddity(91, 91, node,
+                  f"Dovecot: imap(ann@example.org)<41><u4v+Ns3UB2vW>: Error: Mailbox {mailbox}: stat() "
+                  "failed with file /tmp/i/28/example.org/ann/.Work/dovecot.index.cache: "
+                  "No such file or directory")
+
+
 def folder(at, how, name, new_name=None, acknowledged=True):
     """A folder operation."""
     return FolderChange(at, at + 0.1, COURIER, how, name, acknowledged, new_name)
@@ -207,6 +215,13 @@ VIOLATIONS = {
         Refusal(10, 10.1, DOVECOT, "ended", "NOOP: EOFError")],
     "stuck": [Refusal(10, 90, DOVECOT, "stuck", "no answer to NOOP")],
     "oddity": [Oddity(10, 10, "store", "a lock that nobody released")],
+    "oddity, a cache that nobody deleted": [no_cache()],
+    "oddity, a cache of another folder": [
+        Login(5, 5.1, "dovecot-imap@mount1#9", "40@vm"), Fault(10, 10, DOVECOT, "dovecot-imap"),
+        torn_cache(), no_cache("INBOX.Lists")],
+    "oddity, a cache of another node": [
+        Login(5, 5.1, "dovecot-imap@mount1#9", "40@vm"), Fault(10, 10, DOVECOT, "dovecot-imap"),
+        torn_cache(), no_cache(node="mount2")],
     "oddity, a cache that is behind": [
         Login(0, 0.1, DOVECOT, "40@vm"), Fault(0, 0, "dovecot-imap@mount1#7", "dovecot-imap"),
         torn_cache(6)],
@@ -331,6 +346,11 @@ ARTEFACTS = {
         [Fault(10, 10, "courierfs@mount1", "courierfs")],
         [Fault(10, 10, DOVECOT, "dovecot-imap"), Fault(10, 10, "courierfs@mount2", "courierfs"),
          Fault(3, 4, "courierfs@mount1", "courierfs")]),
+    "dovecot-cache that was deleted": ([
+        Login(5, 5.1, "dovecot-imap@mount1#9", "40@vm"), torn_cache(), no_cache(),
+        listing(20, by="dovecot-imap@mount1#9")],
+        [Fault(10, 10, DOVECOT, "dovecot-imap")],
+        [Fault(10, 10, "dovecot-imap@mount2#3", "dovecot-imap")]),
     "dovecot-late keyword": ([
         put("a"), database(1, IMAPD, [(1, "1.a", "a")]), Login(0, 0.1, DOVECOT, "40@vm"),
         Letters(30, 30, "store", "INBOX", {"a": "Later", "b": "Junk"}),
